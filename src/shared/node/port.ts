@@ -1,0 +1,129 @@
+import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
+import type { Subscribable } from '../core/events.ts'
+import type { Closable, Undo } from '../core/lifecycle.ts'
+
+/** Options every wait takes. */
+export interface WaitOptions {
+  readonly signal?: AbortSignal
+}
+
+export interface ConnectionInfo {
+  readonly peerId: PeerId
+  readonly inbound: boolean
+  /** Where the other side is, as a multiaddr without `/p2p/…`. */
+  readonly address: string
+}
+
+export interface NodeEvents extends Record<string, unknown> {
+  /** The first connection to a peer is open and its identity is proven. */
+  connect: ConnectionInfo
+  /** The last connection to a peer is gone. */
+  disconnect: { readonly peerId: PeerId }
+  /** The addresses others can reach us at have changed. */
+  addresses: readonly string[]
+}
+
+export interface ChannelLimits {
+  /** Longest frame accepted, in bytes. A longer one aborts the channel before anything is allocated for it. */
+  readonly maxFrameBytes: number
+}
+
+export interface OpenOptions extends WaitOptions, ChannelLimits {
+  /** Frames that travel in the opening flight: the answer to them comes one round trip after the call. */
+  readonly first?: readonly Uint8Array[]
+}
+
+export interface HandleOptions extends ChannelLimits {
+  /** Channels of this protocol one connection may have open towards us; more are reset. */
+  readonly maxInboundPerConnection: number
+}
+
+/**
+ * One stream as frames: whole byte strings in order, both ways, with back-pressure.
+ * The other side's identity is proven by the connection below.
+ */
+export interface Channel {
+  readonly peerId: PeerId
+  readonly inbound: boolean
+  /** Aborted once nothing more can be sent or read; its reason is a `MusterError`. */
+  readonly signal: AbortSignal
+  /**
+   * Hands one frame to the stream, in call order. Resolves as soon as there is room for the next one, not when it arrived.
+   * @throws MusterError `closed` | `protocol-violation` when the channel is gone; `too-large` over the frame limit.
+   */
+  send(frame: Uint8Array): Promise<void>
+  /**
+   * Frames in order; may be iterated once. Ends when the other side closed its half; throws what broke the channel.
+   * The stream is paused while frames wait to be taken.
+   */
+  readonly frames: AsyncIterable<Uint8Array>
+  /** Sends what is buffered, then closes both halves. */
+  close(): Promise<void>
+  /** Drops everything at once and resets the stream. */
+  abort(reason: Error): void
+}
+
+/** The part of the Kademlia DHT that the rest needs. Keys are CIDs in bytes. */
+export interface Dht {
+  /** Nodes in the routing table. */
+  readonly size: number
+  /** Resolves once a query can be answered: the table has an entry, or this node may answer alone. */
+  ready(options?: WaitOptions): Promise<void>
+  /** Runs one real query. True when the DHT answered. */
+  answers(options?: WaitOptions): Promise<boolean>
+  /**
+   * Stores a provider record for `key` at the closest nodes and reads it back from them.
+   * Resolves with those that hold it; an empty list means nobody does.
+   */
+  provide(key: Uint8Array, options?: WaitOptions): Promise<readonly PeerId[]>
+  /** Stops providing `key` from here. Remote copies live until they expire or a goodbye deletes them. */
+  unprovide(key: Uint8Array): Promise<void>
+  /** Deletes the provider record of `peerId` under `key` that this node holds, if any. */
+  forget(key: Uint8Array, peerId: PeerId): Promise<void>
+  /** Providers as answers come in, each peer once, self excluded. Addresses are rumours. */
+  providers(key: Uint8Array, options?: WaitOptions): AsyncIterable<PeerAddress>
+  /** Rows this node holds. */
+  counts(): Promise<{ readonly providers: number; readonly records: number }>
+}
+
+/**
+ * Everything Muster needs from a peer-to-peer stack. Two implementations: libp2p over TCP, and an in-memory
+ * network for simulations; `test/contract/node.ts` says what both must do.
+ */
+export interface Node extends Closable, Subscribable<NodeEvents> {
+  readonly peerId: PeerId
+  readonly network: string
+  /** Where others can reach us, announced addresses first, without `/p2p/…`. */
+  readonly addresses: readonly string[]
+  readonly dht: Dht
+  connections(): readonly ConnectionInfo[]
+  isConnected(peerId: PeerId): boolean
+  /**
+   * Makes sure a connection is open; resolves with the proven peer id. Addresses are tried together, the first wins.
+   * @throws MusterError `unreachable` | `timed-out` | `aborted` | `network-mismatch` | `closed`.
+   */
+  connect(target: PeerAddress | DialAddress, options?: WaitOptions): Promise<PeerId>
+  /** Closes all connections to a peer. */
+  disconnect(peerId: PeerId): Promise<void>
+  /** Measured round trip over a fresh exchange, in milliseconds; rejects when the peer does not answer. */
+  ping(peerId: PeerId, options?: WaitOptions): Promise<number>
+  /**
+   * Opens a channel over an existing connection. `protocol` is the short name, e.g. `topic/1.0.0`;
+   * the node makes `/muster/<network>/topic/1.0.0` of it.
+   * @throws MusterError `unreachable` when not connected, `network-mismatch` when the other side does not speak it, `timed-out`, `closed`.
+   */
+  open(peerId: PeerId, protocol: string, options: OpenOptions): Promise<Channel>
+  /** Serves a protocol. A handler that throws or rejects aborts its channel and nothing else. */
+  handle(protocol: string, options: HandleOptions, handler: (channel: Channel) => void | Promise<void>): Undo
+  /** Signs `payload` as a libp2p signed envelope (RFC 0002) under `domain`. */
+  seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+}
+
+/**
+ * Opens a signed envelope: Ed25519 keys only, domain and signature checked.
+ * @throws MusterError `protocol-violation`.
+ */
+export type Unseal = (
+  domain: string,
+  envelope: Uint8Array
+) => Promise<{ readonly peerId: PeerId; readonly payload: Uint8Array }>

@@ -1,0 +1,86 @@
+import { MusterError } from '../core/errors.ts'
+
+/** Bytes of a frame's length prefix: an unsigned 32-bit big-endian integer. */
+export const FRAME_PREFIX_BYTES = 4
+
+/** `frames` as one byte string: each with its length in front. */
+export function encodeFrames(frames: readonly Uint8Array[]): Uint8Array {
+  const total = frames.reduce((sum, frame) => sum + FRAME_PREFIX_BYTES + frame.length, 0)
+  const bytes = new Uint8Array(total)
+  const view = new DataView(bytes.buffer)
+  let offset = 0
+  for (const frame of frames) {
+    view.setUint32(offset, frame.length)
+    bytes.set(frame, offset + FRAME_PREFIX_BYTES)
+    offset += FRAME_PREFIX_BYTES + frame.length
+  }
+  return bytes
+}
+
+/**
+ * Cuts a byte stream into frames. A length is judged before anything is held for it, and what is held grows with
+ * what arrived, not with what was claimed. Holds at most one unfinished frame.
+ */
+export class FrameDecoder {
+  readonly #maxFrameBytes: number
+  readonly #prefix = new Uint8Array(FRAME_PREFIX_BYTES)
+  #prefixFilled = 0
+  #parts: Uint8Array[] = []
+  #missing = 0
+
+  constructor(maxFrameBytes: number) {
+    this.#maxFrameBytes = maxFrameBytes
+  }
+
+  /** True when no unfinished frame waits for more bytes. */
+  get isIdle(): boolean {
+    return this.#prefixFilled === 0 && this.#missing === 0
+  }
+
+  /**
+   * The frames that `chunk` completes. A frame that lies whole inside the chunk is a view of it, not a copy.
+   * @throws MusterError `too-large` when a prefix claims more than the limit; the decoder is unusable then.
+   */
+  push(chunk: Uint8Array): Uint8Array[] {
+    const frames: Uint8Array[] = []
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#missing > 0) {
+        const part = chunk.subarray(at, at + this.#missing)
+        at += part.length
+        this.#missing -= part.length
+        this.#parts.push(part)
+        if (this.#missing === 0) {
+          frames.push(concat(this.#parts))
+          this.#parts = []
+        }
+        continue
+      }
+      const taken = Math.min(FRAME_PREFIX_BYTES - this.#prefixFilled, chunk.length - at)
+      this.#prefix.set(chunk.subarray(at, at + taken), this.#prefixFilled)
+      this.#prefixFilled += taken
+      at += taken
+      if (this.#prefixFilled < FRAME_PREFIX_BYTES) break
+      this.#prefixFilled = 0
+      const length = new DataView(this.#prefix.buffer).getUint32(0)
+      if (length > this.#maxFrameBytes) {
+        throw new MusterError('too-large', `a frame claims ${length} bytes; at most ${this.#maxFrameBytes}`)
+      }
+      if (length === 0) frames.push(new Uint8Array(0))
+      this.#missing = length
+    }
+    return frames
+  }
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) return only
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
