@@ -1,0 +1,134 @@
+import type { Connection } from '@libp2p/interface'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
+import { asError, asMusterError, MusterError } from '../core/errors.ts'
+import { deadline } from '../core/signals.ts'
+import { Slots } from '../core/slots.ts'
+import { DIAL_STAGGER_MS, DIAL_TIMEOUT_MS, MAX_DIALLED_ADDRESSES, MAX_PARALLEL_DIALS } from './limits.ts'
+import { mayDial, type Preset } from './presets.ts'
+
+type DialOne = (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
+
+/**
+ * Dials peers. Addresses of one peer start 150 ms apart and the first that proves the expected identity wins (RFC 8305's
+ * idea; libp2p's own queue tries them one after the other). Calls for the same peer share one dial.
+ */
+export class Dialer {
+  readonly #dialOne: DialOne
+  readonly #preset: Preset
+  readonly #slots = new Slots(MAX_PARALLEL_DIALS)
+  readonly #underWay = new Map<PeerId, Promise<Connection>>()
+  readonly #closing: AbortSignal
+
+  constructor(dialOne: DialOne, preset: Preset, closing: AbortSignal) {
+    this.#dialOne = dialOne
+    this.#preset = preset
+    this.#closing = closing
+  }
+
+  /** A configured place: any kind of address, with or without an expected identity. */
+  async place({ address, peerId }: DialAddress, signal: AbortSignal | undefined): Promise<Connection> {
+    const target = multiaddr(peerId === undefined ? address : `${address}/p2p/${peerId}`)
+    return await this.#race([target], `${address}`, signal)
+  }
+
+  /** A peer at addresses that may be a stranger's words. */
+  async peer({ peerId, addresses }: PeerAddress, signal: AbortSignal | undefined): Promise<Connection> {
+    const underWay = this.#underWay.get(peerId) ?? this.#start(peerId, addresses)
+    using limit = deadline(2 * DIAL_TIMEOUT_MS, `dial ${peerId}`, signal)
+    return await Promise.race([underWay, aborted(limit.signal)])
+  }
+
+  #start(peerId: PeerId, addresses: readonly string[]): Promise<Connection> {
+    const targets = addresses.flatMap(text => {
+      const target = parsed(text)
+      return target !== undefined && mayDial(this.#preset, target) ? [multiaddr(`${text}/p2p/${peerId}`)] : []
+    })
+    const dial = this.#race(targets.slice(0, MAX_DIALLED_ADDRESSES), peerId, undefined).finally(() => {
+      this.#underWay.delete(peerId)
+    })
+    dial.catch(() => undefined) // whoever asked hears it; nobody may be left when it fails
+    this.#underWay.set(peerId, dial)
+    return dial
+  }
+
+  async #race(targets: readonly Multiaddr[], what: string, signal: AbortSignal | undefined): Promise<Connection> {
+    if (targets.length === 0) throw new MusterError('unreachable', `${what} has no address that may be dialled`)
+    return await this.#slots.run(async () => {
+      using limit = deadline(DIAL_TIMEOUT_MS, `dial ${what}`, this.#closing, signal)
+      const stop = new AbortController()
+      limit.signal.addEventListener('abort', () => stop.abort(limit.signal.reason), { once: true })
+      const failures: Error[] = []
+      const attempts: Array<Promise<Connection>> = []
+      for (const target of targets) attempts.push(this.#attempt(target, attempts.at(-1), stop.signal, failures))
+      try {
+        return await Promise.any(attempts)
+      } catch {
+        if (limit.signal.aborted) throw asMusterError(limit.signal.reason, 'timed-out')
+        throw new MusterError('unreachable', `${what} could not be reached`, { cause: failures[0] })
+      } finally {
+        stop.abort(new MusterError('aborted', 'another address won'))
+      }
+    }, signal)
+  }
+
+  async #attempt(
+    target: Multiaddr,
+    previous: Promise<unknown> | undefined,
+    stop: AbortSignal,
+    failures: Error[]
+  ): Promise<Connection> {
+    // a signal of its own: libp2p keeps listening to it after the dial, and the winner must outlive the others
+    const own = new AbortController()
+    const give = (): void => own.abort(stop.reason)
+    try {
+      if (previous !== undefined) await turn(previous, stop)
+      stop.throwIfAborted()
+      stop.addEventListener('abort', give, { once: true })
+      return await this.#dialOne(target, own.signal)
+    } catch (thrown) {
+      failures.push(asError(thrown))
+      throw thrown
+    } finally {
+      stop.removeEventListener('abort', give)
+    }
+  }
+}
+
+/** Waits until it is the next address's turn: the one before failed, or has not answered for a while. */
+async function turn(previous: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const failed = previous.then(
+    () => new Promise<void>(() => undefined), // it won: nobody needs a turn
+    () => undefined
+  )
+  await Promise.race([failed, pause(DIAL_STAGGER_MS, signal)])
+}
+
+function parsed(text: string): Multiaddr | undefined {
+  try {
+    return multiaddr(text)
+  } catch {
+    return undefined // a stranger's address that is none
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(asMusterError(signal.reason, 'aborted'))
+    signal.addEventListener('abort', () => reject(asMusterError(signal.reason, 'aborted')), { once: true })
+  })
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        reject(signal.reason)
+      },
+      { once: true }
+    )
+  })
+}

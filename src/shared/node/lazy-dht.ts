@@ -1,0 +1,93 @@
+import type { PeerAddress, PeerId } from '../core/address.ts'
+import { MusterError } from '../core/errors.ts'
+import { raceSignal } from '../core/signals.ts'
+import type { RunningDht } from './dht.ts'
+import type { Dht, WaitOptions } from './port.ts'
+
+/** Milliseconds after a disconnect until the peer is dialled once more before it is taken out of the routing table. */
+const SECOND_CHANCE_MS = 1_000
+
+/** A DHT that starts in the background; every call waits until it runs. */
+export class LazyDht implements Dht {
+  readonly #running: Promise<RunningDht>
+  readonly #closed = Promise.withResolvers<never>()
+  #size: () => number = () => 0
+  #isClosed = false
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+
+  constructor(start: () => Promise<RunningDht>, delayMs: number) {
+    this.#closed.promise.catch(() => undefined) // only those who wait for the start hear it
+    const begun = delayMs === 0 ? Promise.resolve() : new Promise<void>(resolve => this.#after(delayMs, resolve))
+    this.#running = Promise.race([
+      begun.then(async () => {
+        const dht = await start()
+        this.#size = () => dht.size
+        return dht
+      }),
+      this.#closed.promise
+    ])
+    this.#running.catch(() => undefined) // every call rejects with it
+  }
+
+  get size(): number {
+    return this.#size()
+  }
+
+  async ready(options: WaitOptions = {}): Promise<void> {
+    await (await this.#started(options)).ready(options)
+  }
+
+  async answers(options: WaitOptions = {}): Promise<boolean> {
+    return await (await this.#started(options)).answers(options)
+  }
+
+  async provide(key: Uint8Array, options: WaitOptions = {}): Promise<readonly PeerId[]> {
+    return await (await this.#started(options)).provide(key, options)
+  }
+
+  async unprovide(key: Uint8Array): Promise<void> {
+    await (await this.#running).unprovide(key)
+  }
+
+  async forget(key: Uint8Array, peerId: PeerId): Promise<void> {
+    await (await this.#running).forget(key, peerId)
+  }
+
+  async *providers(key: Uint8Array, options: WaitOptions = {}): AsyncIterable<PeerAddress> {
+    yield* (await this.#started(options)).providers(key, options)
+  }
+
+  async counts(): Promise<{ readonly providers: number; readonly records: number }> {
+    return await (await this.#running).counts()
+  }
+
+  /** kad-dht takes dead peers only out of full buckets (T16): gives one a second chance, then drops it. */
+  async forgetDead(peerId: PeerId, isAlive: () => Promise<boolean>): Promise<void> {
+    const dht = await this.#running
+    await new Promise<void>(resolve => this.#after(SECOND_CHANCE_MS, resolve))
+    if (this.#isClosed || (await isAlive().catch(() => false))) return
+    await dht.drop(peerId)
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#closed.reject(new MusterError('closed', 'the node is closed'))
+    const dht = await this.#running.catch(() => undefined) // it never ran
+    await dht?.stop()
+  }
+
+  async #started({ signal }: WaitOptions): Promise<RunningDht> {
+    return await (signal === undefined ? this.#running : raceSignal(this.#running, signal))
+  }
+
+  #after(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      run()
+    }, ms)
+    timer.unref?.()
+    this.#timers.add(timer)
+  }
+}
