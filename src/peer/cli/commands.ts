@@ -1,0 +1,170 @@
+import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import type { Json } from '../api.ts'
+import { findMember } from './member-names.ts'
+import type { Session } from './session.ts'
+
+/** Longest line taken from standard input, in UTF-8 bytes: a message may have 1 MiB, see docs/limits.md. */
+export const MAX_LINE_BYTES = 1_048_576
+
+/** One console command. */
+export interface Command {
+  readonly name: string
+  readonly usage: string
+  /** One sentence. */
+  readonly help: string
+  /** Does it; `rest` is what was typed after the name, trimmed. Throws a `MusterError` for the user. */
+  run(session: Session, rest: string): void | Promise<void>
+}
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'members',
+    usage: '/members [topic]',
+    help: 'Lists who is in the current topic, or in the one named.',
+    run(session, rest) {
+      const group =
+        rest === '' ? session.current : session.peer.groups.find(({ topic }) => topic === rest.normalize('NFC'))
+      if (group === undefined) {
+        throw invalid(rest === '' ? NO_TOPIC : `you are not in ${JSON.stringify(rest)}; /status lists your topics`)
+      }
+      session.printer.print({ event: 'members', topic: group.topic, members: group.members() })
+    }
+  },
+  {
+    name: 'send',
+    usage: '/send <member> <text or JSON>',
+    help: 'Sends to one member: a nick ("in quotes" if it has spaces), a peer id, or the start or end of either.',
+    async run(session, rest) {
+      const group = session.current
+      if (group === undefined) throw invalid(NO_TOPIC)
+      const [word, text] = firstWord(rest)
+      if (word === '') throw expected('send', 'a member and something to send')
+      const member = findMember(group.members(), word)
+      if (text === '') throw expected('send', 'something to send after the member')
+      await session.send(group, member, parsedValue(text))
+    }
+  },
+  {
+    name: 'join',
+    usage: '/join <topic>',
+    help: 'Joins a topic; typed text goes there from now on.',
+    async run(session, rest) {
+      if (rest === '') throw expected('join', 'the name of a topic')
+      await session.join(rest)
+    }
+  },
+  {
+    name: 'leave',
+    usage: '/leave [topic]',
+    help: 'Says goodbye to the current topic, or to the one named.',
+    run: (session, rest) => session.leave(rest === '' ? undefined : rest)
+  },
+  {
+    name: 'topic',
+    usage: '/topic [topic]',
+    help: 'Says where typed text goes, or sends it to another topic you have joined.',
+    run(session, rest) {
+      if (rest !== '') return session.select(rest)
+      if (session.current === undefined) throw invalid(NO_TOPIC)
+      session.printer.print({ event: 'topic', topic: session.current.topic })
+    }
+  },
+  {
+    name: 'connect',
+    usage: '/connect <address>',
+    help: 'Connects to a node, as one more way into the network: host:port or a multiaddr.',
+    async run(session, rest) {
+      if (rest === '') throw expected('connect', 'an address, e.g. 127.0.0.1:8468')
+      session.printer.print({ event: 'connected', peerId: await session.peer.connect(rest) })
+    }
+  },
+  {
+    name: 'status',
+    usage: '/status',
+    help: 'Shows identity, addresses, connections, topics and storage.',
+    async run(session, rest) {
+      if (rest !== '') throw expected('status', 'nothing after it')
+      session.printer.print({ event: 'status', status: await session.peer.status() })
+    }
+  },
+  {
+    name: 'help',
+    usage: '/help [command]',
+    help: 'Lists the commands, or explains one.',
+    run(session, rest) {
+      const commands = rest === '' ? COMMANDS : [commandOf(rest.replace(/^\//, ''))]
+      session.printer.print({ event: 'help', commands: commands.map(({ usage, help }) => ({ usage, help })) })
+      if (rest === '') {
+        session.printer.print({
+          event: 'hint',
+          text: '  Anything else is sent to every member of the current topic; begin with // to send a text that starts with /.'
+        })
+      }
+    }
+  },
+  {
+    name: 'quit',
+    usage: '/quit',
+    help: 'Says goodbye to everybody and ends.',
+    run: session => session.quit()
+  }
+]
+
+const NO_TOPIC = 'you are in no topic; /join <topic> enters one'
+
+/** Does what one typed line says. Bad input and failures are printed, never thrown. */
+export async function runLine(session: Session, line: string): Promise<void> {
+  try {
+    await execute(session, line)
+  } catch (thrown) {
+    if (!(thrown instanceof MusterError) && !session.peer.signal.aborted) throw thrown // a bug: not to be hidden
+    const { code, message } = asMusterError(thrown, 'closed')
+    session.printer.print({ event: 'error', code, message })
+  }
+}
+
+async function execute(session: Session, line: string): Promise<void> {
+  if (Buffer.byteLength(line) > MAX_LINE_BYTES) throw lineTooLong()
+  const text = line.trim()
+  if (text === '') return
+  if (text.startsWith('//')) return session.say(text.slice(1))
+  if (!text.startsWith('/')) return session.say(text)
+  const [, name = '', rest = ''] = /^\/(\S*)\s*(.*)$/su.exec(text) ?? []
+  await commandOf(name).run(session, rest)
+}
+
+export function lineTooLong(): MusterError {
+  return new MusterError('too-large', `a line has at most ${MAX_LINE_BYTES} bytes; this one was ignored`)
+}
+
+function commandOf(name: string): Command {
+  const command = COMMANDS.find(candidate => candidate.name === name.toLowerCase())
+  if (command !== undefined) return command
+  const near = COMMANDS.find(candidate => name !== '' && candidate.name.startsWith(name.toLowerCase()))
+  const hint = near === undefined ? '/help lists the commands' : `did you mean ${near.usage}?`
+  const shown = name.length > 40 ? `${name.slice(0, 40)}…` : name
+  throw invalid(`there is no command /${shown}; ${hint}`)
+}
+
+function expected(name: string, what: string): MusterError {
+  return invalid(`/${name} expects ${what}: ${commandOf(name).usage}`)
+}
+
+function invalid(message: string): MusterError {
+  return new MusterError('command-invalid', message)
+}
+
+/** The first word, or the first text in double quotes, and what follows it. */
+function firstWord(text: string): [string, string] {
+  const match = /^(?:"([^"]*)"|(\S+))\s*(.*)$/su.exec(text)
+  return match === null ? ['', ''] : [match[1] ?? match[2] ?? '', match[3] ?? '']
+}
+
+/** What parses as JSON is sent as that, anything else as text. */
+function parsedValue(text: string): Json {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return text
+  }
+}

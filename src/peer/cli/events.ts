@@ -1,0 +1,68 @@
+import type { PeerId } from '../../shared/core/address.ts'
+import type { Status } from '../../shared/status/status.ts'
+import type { LeaveReason, Value } from '../api.ts'
+
+/** A member as it is printed. */
+export interface ShownMember {
+  readonly peerId: PeerId
+  readonly name: string | undefined
+  readonly addresses: readonly string[]
+  readonly verified: boolean
+}
+
+export interface ShownCommand {
+  readonly usage: string
+  readonly help: string
+}
+
+/** What a program tells its user, whatever the form: see `Printer`. */
+export type CliEvent =
+  | {
+      readonly event: 'listening'
+      readonly role: 'bootstrap' | 'peer'
+      readonly peerId: PeerId
+      readonly addresses: readonly string[]
+      readonly http: string | undefined
+    }
+  | { readonly event: 'ready' }
+  | { readonly event: 'joined'; readonly topic: string }
+  | ({ readonly event: 'member'; readonly topic: string } & ShownMember)
+  | {
+      readonly event: 'left'
+      readonly topic: string
+      readonly peerId: PeerId
+      readonly name: string | undefined
+      readonly reason: LeaveReason
+      /** This peer itself left the topic. */
+      readonly isSelf?: boolean
+    }
+  | {
+      readonly event: 'message'
+      readonly topic: string
+      readonly from: PeerId
+      readonly name: string | undefined
+      readonly id: string
+      readonly value: Value
+    }
+  | {
+      readonly event: 'sent'
+      readonly topic: string
+      readonly to: PeerId
+      readonly name: string | undefined
+      readonly id: string
+      readonly rttMs: number
+      /** One of many: people read the `said` that follows instead. */
+      readonly isPart?: boolean
+    }
+  | { readonly event: 'error'; readonly code: string; readonly message: string }
+  // answers to console commands
+  | { readonly event: 'said'; readonly topic: string; readonly received: number; readonly members: number }
+  | { readonly event: 'topic'; readonly topic: string }
+  | { readonly event: 'members'; readonly topic: string; readonly members: readonly ShownMember[] }
+  | { readonly event: 'connected'; readonly peerId: PeerId }
+  | { readonly event: 'status'; readonly status: Status }
+  | { readonly event: 'help'; readonly commands: readonly ShownCommand[] }
+  /** Advice for people; JSON lines leave it out. */
+  | { readonly event: 'hint'; readonly text: string }
+
+export type CliEventName = CliEvent['event']

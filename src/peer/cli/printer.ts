@@ -1,0 +1,238 @@
+import { styleText } from 'node:util'
+import type { PeerId } from '../../shared/core/address.ts'
+import { type Clock, systemClock } from '../../shared/core/clock.ts'
+import type { Status } from '../../shared/status/status.ts'
+import type { Value } from '../api.ts'
+import type { CliEvent, ShownMember } from './events.ts'
+import { escapeJson, sanitize } from './sanitize.ts'
+
+/** Tells the user what happened. Never throws, whatever a stranger sent. */
+export interface Printer {
+  print(event: CliEvent): void
+}
+
+/** Takes one line without its line break. */
+export type LineSink = (line: string) => void
+
+/** Characters of a peer id shown to people: its end, because all Ed25519 peer ids begin alike. */
+export const SHORT_ID_LENGTH = 6
+
+export function shortId(peerId: PeerId): string {
+  return `…${peerId.slice(-SHORT_ID_LENGTH)}`
+}
+
+/** One JSON object a line: `event`, `at` (ISO 8601) and the fields of the event. */
+export function jsonPrinter(sink: LineSink, clock: Clock = systemClock): Printer {
+  const write = (event: string, fields: object): void => {
+    sink(escapeJson(JSON.stringify({ event, at: new Date(clock.now()).toISOString(), ...fields })))
+  }
+  return {
+    print(event) {
+      const fields = jsonFields(event)
+      if (fields === undefined) return
+      try {
+        write(event.event, fields)
+      } catch {
+        // A stranger's value nested some 10,000 levels deep is legal JSON, but more than some engines can write.
+        write('error', { code: 'value-invalid', message: `${whence(event)} cannot be printed` })
+      }
+    }
+  }
+}
+
+/** The fields JSON lines carry: a contract with the programs that read them, so each is named here. */
+function jsonFields(event: CliEvent): object | undefined {
+  switch (event.event) {
+    case 'listening':
+      return { peerId: event.peerId, addresses: event.addresses, http: event.http }
+    case 'ready':
+      return {}
+    case 'joined':
+    case 'topic':
+      return { topic: event.topic }
+    case 'member':
+      return { topic: event.topic, ...jsonMember(event) }
+    case 'left':
+      return { topic: event.topic, peerId: event.peerId, reason: event.reason }
+    case 'message':
+      return { topic: event.topic, from: event.from, name: event.name ?? null, id: event.id, ...jsonValue(event.value) }
+    case 'sent':
+      return { topic: event.topic, to: event.to, id: event.id, rttMs: event.rttMs }
+    case 'error':
+      return { code: event.code, message: event.message }
+    case 'said':
+      return { topic: event.topic, received: event.received, members: event.members }
+    case 'members':
+      return { topic: event.topic, members: event.members.map(jsonMember) }
+    case 'connected':
+      return { peerId: event.peerId }
+    case 'status':
+      return { status: event.status }
+    case 'help':
+      return { commands: event.commands }
+    case 'hint':
+      return undefined
+  }
+}
+
+function jsonMember({ peerId, name, addresses, verified }: ShownMember): object {
+  return { peerId, name: name ?? null, addresses, verified }
+}
+
+/** Bytes are no JSON: they go as base64 in a field of their own. */
+function jsonValue(value: Value): object {
+  return value instanceof Uint8Array ? { bytes: Buffer.from(value).toString('base64') } : { value }
+}
+
+function whence(event: CliEvent): string {
+  return event.event === 'message' ? `the value of message ${event.id} from ${event.from}` : `an event ${event.event}`
+}
+
+/** Lines for people, with or without colours. */
+export function humanPrinter(sink: LineSink, hasColours: boolean): Printer {
+  const paint: Paint = hasColours
+    ? (style, text) => styleText(style, text, { validateStream: false })
+    : (_style, text) => text
+  return {
+    print(event) {
+      for (const line of humanLines(event, paint)) sink(line)
+    }
+  }
+}
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
+type Paint = (style: Style, text: string) => string
+
+function humanLines(event: CliEvent, paint: Paint): string[] {
+  const topicTag = (topic: string): string => paint('cyan', `[${sanitize(topic)}]`)
+  switch (event.event) {
+    case 'listening':
+      return [
+        `${paint('bold', `Muster ${event.role}`)} ${event.peerId}`,
+        ...event.addresses.map(address => `  listening on ${address}`),
+        ...(event.http === undefined ? [] : [`  status at ${event.http}`])
+      ]
+    case 'ready':
+      return [paint('green', '✓ the DHT answers')]
+    case 'joined':
+      return [`${topicTag(event.topic)} joined; waiting for members`]
+    case 'topic':
+      return [`${topicTag(event.topic)} is where typed text goes now`]
+    case 'member':
+      return [
+        `${topicTag(event.topic)} ${paint('green', '+')} ${who(event.peerId, event.name, paint)}${event.verified ? '' : paint('dim', ' (not reached yet)')}`
+      ]
+    case 'left': {
+      if (event.isSelf) return [`${topicTag(event.topic)} left`]
+      const how = event.reason === 'goodbye' ? 'said goodbye' : 'was lost'
+      return [`${topicTag(event.topic)} ${paint('yellow', '-')} ${who(event.peerId, event.name, paint)} ${how}`]
+    }
+    case 'message':
+      return [`${topicTag(event.topic)} ${who(event.from, event.name, paint)}: ${shownValue(event.value)}`]
+    case 'sent':
+      if (event.isPart) return []
+      return [
+        `${topicTag(event.topic)} ${paint('green', '✓')} received by ${who(event.to, event.name, paint)} in ${milliseconds(event.rttMs)}`
+      ]
+    case 'error':
+      return errorLines(event.code, event.message).map(line => paint('red', line))
+    case 'said':
+      return [`${topicTag(event.topic)} ${saidText(event.received, event.members)}`]
+    case 'members':
+      if (event.members.length === 0) return [`${topicTag(event.topic)} nobody else is here yet`]
+      return [
+        `${topicTag(event.topic)} ${count(event.members.length, 'member')} besides you`,
+        ...event.members.map(
+          member =>
+            `  ${who(member.peerId, member.name, paint)} ${paint('dim', member.peerId)}${member.verified ? '' : ' (not reached yet)'}`
+        )
+      ]
+    case 'connected':
+      return [`${paint('green', '✓')} connected to ${event.peerId}`]
+    case 'status':
+      return statusLines(event.status)
+    case 'help':
+      return helpLines(event.commands, paint)
+    case 'hint':
+      return [event.text]
+  }
+}
+
+/** `error: <message> (<code>)`; when the message has several lines, one problem a line below the code. */
+export function errorLines(code: string, message: string): string[] {
+  const [first = '', ...rest] = message.split('\n').map(line => sanitize(line))
+  return rest.length === 0 ? [`error: ${first} (${code})`] : [`error: ${first} (${code})`, ...rest]
+}
+
+function who(peerId: PeerId, name: string | undefined, paint: Paint): string {
+  const id = sanitize(shortId(peerId))
+  return name === undefined || name === '' ? paint('bold', id) : `${paint('bold', sanitize(name, 64))} (${id})`
+}
+
+function shownValue(value: Value): string {
+  if (typeof value === 'string') return sanitize(value)
+  if (value instanceof Uint8Array) {
+    const start = Buffer.from(value.subarray(0, 32)).toString('hex')
+    return `${count(value.length, 'byte')} ${start}${value.length > 32 ? '…' : ''}`.trimEnd()
+  }
+  try {
+    return sanitize(JSON.stringify(value) ?? String(value))
+  } catch {
+    return '(a value that cannot be printed)' // nested too deeply for this engine
+  }
+}
+
+function saidText(received: number, members: number): string {
+  if (members === 0) return 'nobody else is here yet, so nobody heard you'
+  if (received === members) return `received by ${members === 1 ? 'the one member' : `all ${members} members`}`
+  return `received by ${received} of ${count(members, 'member')}`
+}
+
+function statusLines(status: Status): string[] {
+  const { connections, records, disk, health } = status
+  return [
+    `${status.role} ${status.peerId}${status.name === undefined ? '' : ` (${sanitize(status.name)})`}`,
+    `  network       ${sanitize(status.network)}, version ${status.version}, up ${duration(status.uptimeSeconds)}`,
+    `  health        ${health.ok ? 'the DHT answers' : `not well: ${sanitize(health.reason ?? 'unknown')}`}`,
+    `  connections   ${connections.inbound} inbound, ${connections.outbound} outbound`,
+    `  routing table ${count(status.routingTable.size, 'peer')}`,
+    ...status.topics.map(
+      topic => `  topic         ${sanitize(topic.name ?? topic.key)}: ${count(topic.members, 'member')}`
+    ),
+    `  records       ${records.count} (${bytes(records.bytes)}), ${records.providers} provider, ${records.members} member`,
+    `  disk          ${disk.path === null ? 'in memory' : `${disk.path}, ${bytes(disk.bytes)}`}`,
+    ...status.addresses.map(address => `  address       ${sanitize(address)}`)
+  ]
+}
+
+function helpLines(commands: ReadonlyArray<{ usage: string; help: string }>, paint: Paint): string[] {
+  const width = Math.max(...commands.map(command => command.usage.length)) + 2
+  return commands.map(
+    command => `  ${paint('bold', command.usage)}${' '.repeat(width - command.usage.length)}${command.help}`
+  )
+}
+
+function milliseconds(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`
+}
+
+function bytes(n: number): string {
+  if (n < 1024) return count(n, 'byte')
+  return n < 1_048_576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1_048_576).toFixed(1)} MiB`
+}
+
+function duration(seconds: number): string {
+  const whole = Math.floor(seconds)
+  const [days, hours, minutes] = [
+    Math.floor(whole / 86_400),
+    Math.floor(whole / 3600) % 24,
+    Math.floor(whole / 60) % 60
+  ]
+  if (days > 0) return `${days} d ${hours} h`
+  if (hours > 0) return `${hours} h ${minutes} min`
+  return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`
+}

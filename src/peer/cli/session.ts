@@ -1,0 +1,154 @@
+import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { normalTopicName } from '../../shared/core/topic.ts'
+import type { Group, Json, Member, Peer, Receipt, Value } from '../api.ts'
+import { type Printer, shortId } from './printer.ts'
+
+/** A peer as one user drives it: which topic typed text goes to, and everything that happens, printed. */
+export interface Session {
+  readonly peer: Peer
+  readonly printer: Printer
+  /** Where typed text goes; undefined outside every topic. */
+  readonly current: Group | undefined
+  /** Joins a topic, follows what happens there, and makes it the current one. */
+  join(topic: string): Promise<void>
+  /** Says goodbye to a topic, the current one when none is given. */
+  leave(topic: string | undefined): Promise<void>
+  /** Makes a joined topic the current one. */
+  select(topic: string): void
+  /** Sends to one member and prints the receipt. */
+  send(group: Group, member: Member, value: Value): Promise<void>
+  /** Sends to every member of the current topic, each directly, and prints who received it. */
+  say(text: string): Promise<void>
+  /** Ends the program. */
+  quit(): void
+}
+
+export interface SessionInit {
+  /** Ends the program. */
+  readonly quit: () => void
+}
+
+export function createSession(peer: Peer, printer: Printer, init: SessionInit): Session {
+  return new PeerSession(peer, printer, init)
+}
+
+class PeerSession implements Session {
+  readonly peer: Peer
+  readonly printer: Printer
+  readonly quit: () => void
+  #current: Group | undefined
+
+  constructor(peer: Peer, printer: Printer, { quit }: SessionInit) {
+    this.peer = peer
+    this.printer = printer
+    this.quit = quit
+    if (peer.isReady) printer.print({ event: 'ready' })
+    else peer.on('ready', () => printer.print({ event: 'ready' }))
+    peer.on('problem', ({ code, message }) => printer.print({ event: 'error', code, message }))
+  }
+
+  get current(): Group | undefined {
+    return this.#current
+  }
+
+  async join(topic: string): Promise<void> {
+    const group = await this.peer.join(topic)
+    this.#current = group
+    this.printer.print({ event: 'joined', topic: group.topic })
+    this.#follow(group)
+  }
+
+  async leave(topic: string | undefined): Promise<void> {
+    const group = topic === undefined ? this.#currentGroup() : this.#group(topic)
+    await group.leave()
+    const { peerId, name } = this.peer
+    this.printer.print({ event: 'left', topic: group.topic, peerId, name, reason: 'goodbye', isSelf: true })
+    if (this.#current !== group) return
+    this.#current = this.peer.groups.find(other => other !== group)
+    if (this.#current !== undefined) this.printer.print({ event: 'topic', topic: this.#current.topic })
+  }
+
+  select(topic: string): void {
+    this.#current = this.#group(topic)
+    this.printer.print({ event: 'topic', topic: this.#current.topic })
+  }
+
+  async send(group: Group, member: Member, value: Value): Promise<void> {
+    this.#printReceipt(await group.send(member, value), member)
+  }
+
+  async say(text: string): Promise<void> {
+    const group = this.#currentGroup()
+    const members = group.members()
+    let received = 0
+    await Promise.all(
+      members.map(async member => {
+        try {
+          this.#printReceipt(await group.send(member, text), member, { isPart: true })
+          received += 1
+        } catch (thrown) {
+          this.#printSendFailure(thrown, member)
+        }
+      })
+    )
+    this.printer.print({ event: 'said', topic: group.topic, received, members: members.length })
+  }
+
+  /** Prints what happens in a group, and greets each member once when it is met. */
+  #follow(group: Group): void {
+    const { topic } = group
+    const greeted = new Set<string>()
+    const meet = (member: Member): void => {
+      const { peerId, name, addresses, verified } = member
+      this.printer.print({ event: 'member', topic, peerId, name, addresses, verified })
+      // One that is only vouched for is not met yet: it comes again as verified.
+      if (!verified || greeted.has(peerId)) return
+      greeted.add(peerId)
+      void this.#greet(group, member)
+    }
+    group.on('member', meet)
+    group.on('left', ({ peerId, name, reason }) => {
+      greeted.delete(peerId)
+      this.printer.print({ event: 'left', topic, peerId, name, reason })
+    })
+    group.on('message', ({ from, name, id, value }) => {
+      this.printer.print({ event: 'message', topic, from, name, id, value })
+    })
+    for (const member of group.members()) meet(member) // those found before we listened
+  }
+
+  async #greet(group: Group, member: Member): Promise<void> {
+    const { name, peerId } = this.peer
+    const value: Json = { test: 'hello', from: name ?? shortId(peerId) }
+    try {
+      await this.send(group, member, value)
+    } catch (thrown) {
+      if (!group.signal.aborted) this.#printSendFailure(thrown, member)
+    }
+  }
+
+  #printReceipt({ to, topic, id, rttMs }: Receipt, { name }: Member, part?: { isPart: true }): void {
+    this.printer.print({ event: 'sent', topic, to, name, id, rttMs, ...part })
+  }
+
+  #printSendFailure(thrown: unknown, { peerId }: Member): void {
+    const { code, message } = asMusterError(thrown, 'unreachable')
+    this.printer.print({ event: 'error', code, message: `not received by ${shortId(peerId)}: ${message}` })
+  }
+
+  #currentGroup(): Group {
+    if (this.#current === undefined) {
+      throw new MusterError('command-invalid', 'you are in no topic; /join <topic> enters one')
+    }
+    return this.#current
+  }
+
+  #group(topic: string): Group {
+    const name = normalTopicName(topic)
+    const group = this.peer.groups.find(candidate => candidate.topic === name)
+    if (group === undefined) {
+      throw new MusterError('command-invalid', `you are not in ${JSON.stringify(name)}; /join ${name} enters it`)
+    }
+    return group
+  }
+}

@@ -1,0 +1,37 @@
+import type { MusterError } from '../../shared/core/errors.ts'
+import { build, type Closable, reportUncaught } from '../../shared/core/lifecycle.ts'
+import type { Peer } from '../api.ts'
+import { runLine } from './commands.ts'
+import { readLines } from './console.ts'
+import type { Io } from './run.ts'
+import { createSession } from './session.ts'
+
+/** What a peer adds to the library's `Peer` for its command line. */
+export type ServedPeer = Peer & { readonly httpUrl: string | undefined }
+
+/**
+ * Joins `topics` and lets the user drive the peer: a console on a terminal, commands a line each on standard input
+ * otherwise. The end of standard input ends nothing: containers start with an empty one.
+ * Owns the peer: closes it when a topic cannot be joined, and with what it returns.
+ */
+export function startPeer(peer: ServedPeer, topics: readonly string[], io: Io): Promise<Closable> {
+  return build(async scope => {
+    scope.own(peer)
+    const { peerId, addresses, httpUrl: http } = peer
+    io.printer.print({ event: 'listening', role: 'peer', peerId, addresses, http })
+    const session = createSession(peer, io.printer, { quit: io.stop })
+    for (const topic of topics) await session.join(topic)
+    const handle = (line: string): Promise<void> => runLine(session, line)
+    if (io.console !== undefined) {
+      io.printer.print({ event: 'hint', text: 'Type to talk; /help lists the commands.' })
+      io.console.start(handle, () => session.current?.topic ?? '', io.stop)
+    } else {
+      const refuse = (error: MusterError): void => {
+        io.printer.print({ event: 'error', code: error.code, message: error.message })
+      }
+      void readLines(io.host.stdin, handle, refuse, peer.signal).catch(reportUncaught)
+    }
+    peer.signal.addEventListener('abort', () => void scope.close())
+    return scope
+  })
+}

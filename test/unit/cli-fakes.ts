@@ -1,0 +1,190 @@
+import { PassThrough, Writable } from 'node:stream'
+import type { Group, GroupEvents, Member, Message, Peer, PeerEvents, Receipt, Value } from '../../src/peer/api.ts'
+import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
+import type { Host } from '../../src/peer/cli/host.ts'
+import type { Printer } from '../../src/peer/cli/printer.ts'
+import type { PeerId } from '../../src/shared/core/address.ts'
+import { MusterError } from '../../src/shared/core/errors.ts'
+import { Emitter } from '../../src/shared/core/events.ts'
+import { Scope } from '../../src/shared/core/lifecycle.ts'
+import { normalTopicName } from '../../src/shared/core/topic.ts'
+import type { Node } from '../../src/shared/node/port.ts'
+import type { Status } from '../../src/shared/status/status.ts'
+
+export const SELF = '12D3KooWSELFSELFSELFSELFSELFSELFSELFSELFSELFSELF1Self'
+
+export function memberOf(end: string, name?: string, verified = true): Member {
+  const peerId = `12D3KooW${'x'.repeat(44 - end.length)}${end}`
+  return { peerId, name, addresses: ['/ip4/127.0.0.1/tcp/4001'], verified }
+}
+
+/** A group whose members and failures the test decides; it keeps what was sent. */
+export class FakeGroup extends Emitter<GroupEvents> implements Group {
+  readonly topic: string
+  readonly topicId = 'bafkreifake'
+  readonly sent: Array<{ to: PeerId; value: Value }> = []
+  readonly failures = new Map<PeerId, MusterError>()
+  readonly list: Member[] = []
+  readonly #scope = new Scope()
+  readonly signal = this.#scope.signal
+
+  constructor(topic: string, onClose: (group: FakeGroup) => void) {
+    super()
+    this.topic = topic
+    this.#scope.defer(() => onClose(this))
+  }
+
+  members(): readonly Member[] {
+    return [...this.list]
+  }
+
+  meet(member: Member): void {
+    this.list.push(member)
+    this.emit('member', member)
+  }
+
+  hear(from: Member, value: Value): void {
+    const message: Message = { from: from.peerId, name: from.name, topic: this.topic, id: '7', value }
+    this.emit('message', message)
+  }
+
+  async send(member: Member | PeerId, value: Value): Promise<Receipt> {
+    const to = typeof member === 'string' ? member : member.peerId
+    const failure = this.failures.get(to)
+    if (failure !== undefined) throw failure
+    this.sent.push({ to, value })
+    return { to, topic: this.topic, id: String(this.sent.length), rttMs: 1.25 }
+  }
+
+  leave(): Promise<void> {
+    return this.close()
+  }
+
+  close(): Promise<void> {
+    return this.#scope.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+export class FakePeer extends Emitter<PeerEvents> implements Peer {
+  readonly peerId = SELF
+  readonly name: string | undefined
+  readonly addresses = [`/ip4/127.0.0.1/tcp/4000/p2p/${SELF}`]
+  readonly httpUrl = undefined
+  readonly groups: FakeGroup[] = []
+  readonly node = undefined as unknown as Node
+  isReady = false
+  readonly #scope = new Scope()
+  readonly signal = this.#scope.signal
+  /** What `close` waits for. */
+  closing: Promise<void> = Promise.resolve()
+
+  constructor(name?: string) {
+    super()
+    this.name = name
+  }
+
+  async join(topic: string): Promise<FakeGroup> {
+    const name = normalTopicName(topic)
+    if (this.groups.some(group => group.topic === name)) throw new MusterError('already-joined')
+    const joined = new FakeGroup(name, group => this.groups.splice(this.groups.indexOf(group), 1))
+    this.groups.push(joined)
+    return joined
+  }
+
+  async connect(address: string): Promise<PeerId> {
+    if (!address.includes(':')) throw new MusterError('address-invalid', `${address} is no address`)
+    return memberOf('boot01').peerId
+  }
+
+  async status(): Promise<Status> {
+    return {
+      role: 'peer',
+      peerId: this.peerId,
+      network: 'muster',
+      version: '0.1.0',
+      addresses: this.addresses,
+      uptimeSeconds: 3725,
+      connections: { inbound: 1, outbound: 2 },
+      routingTable: { size: 3 },
+      topics: this.groups.map(({ topic, topicId, list }) => ({ key: topicId, name: topic, members: list.length })),
+      records: { count: 2, bytes: 2048, providers: 1, members: 1 },
+      disk: { path: null, bytes: 0 },
+      health: { ok: true }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#scope.close()
+    await this.closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** A printer that keeps what it was told. */
+export class Record implements Printer {
+  readonly events: CliEvent[] = []
+
+  print(event: CliEvent): void {
+    this.events.push(event)
+  }
+
+  all<N extends CliEventName>(name: N): Array<Extract<CliEvent, { event: N }>> {
+    return this.events.filter((event): event is Extract<CliEvent, { event: N }> => event.event === name)
+  }
+
+  /** The last event, which must be an error. */
+  error(): { code: string; message: string } {
+    const last = this.events.at(-1)
+    if (last?.event !== 'error') throw new Error(`the last event is ${JSON.stringify(last)}`)
+    return last
+  }
+}
+
+/** A stream that keeps its text. */
+export class Text extends Writable {
+  text = ''
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString()
+    done()
+  }
+}
+
+export class FakeHost implements Host {
+  readonly argv: readonly string[]
+  readonly env: NodeJS.ProcessEnv
+  readonly nodeVersion: string
+  readonly stdin = new PassThrough()
+  readonly stdout = new Text()
+  readonly stderr = new Text()
+  readonly exits: number[] = []
+  readonly exited: Promise<number>
+  readonly #exited = Promise.withResolvers<number>()
+  readonly #listeners: Array<() => void> = []
+
+  constructor(argv: readonly string[] = [], env: NodeJS.ProcessEnv = {}, nodeVersion = '24.12.0') {
+    this.argv = argv
+    this.env = env
+    this.nodeVersion = nodeVersion
+    this.exited = this.#exited.promise
+  }
+
+  onSignal(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  signal(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  exit(code: number): void {
+    this.exits.push(code)
+    this.#exited.resolve(code)
+  }
+}

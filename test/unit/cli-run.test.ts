@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type Program, run } from '../../src/peer/cli/run.ts'
+import { startPeer } from '../../src/peer/cli/start.ts'
+import { MusterError } from '../../src/shared/core/errors.ts'
+import { eventually } from '../support/eventually.ts'
+import { FakeHost, FakePeer, memberOf } from './cli-fakes.ts'
+
+function programOf(peer: FakePeer, change: Partial<Program<string[]>> = {}): Program<string[]> {
+  return {
+    version: '1.2.3',
+    help: () => 'Usage: peer',
+    parse: argv => argv.filter(word => !word.startsWith('--')),
+    start: (topics, io) => startPeer(peer, topics, io),
+    ...change
+  }
+}
+
+const failing = (error: Error): Partial<Program<string[]>> => ({
+  start: () => Promise.reject(error)
+})
+
+describe('a program', () => {
+  it('prints help and version and starts nothing', async () => {
+    const program = programOf(new FakePeer(), failing(new Error('started')))
+    for (const [word, text] of [
+      ['--help', 'Usage: peer\n'],
+      ['-h', 'Usage: peer\n'],
+      ['--version', '1.2.3\n']
+    ] as const) {
+      const host = new FakeHost([word, '--nonsense'])
+      await run(host, program)
+      assert.equal(await host.exited, 0)
+      assert.equal(host.stdout.text, text)
+    }
+  })
+
+  it('refuses an old Node in one sentence', async () => {
+    for (const version of ['20.19.2', '24.11.9']) {
+      const host = new FakeHost([], {}, version)
+      await run(host, programOf(new FakePeer()))
+      assert.deepEqual(host.exits, [1])
+      assert.equal(host.stderr.text, `Muster needs Node 24.12 or newer; this is ${version}\n`)
+    }
+  })
+
+  it('reports a wrong command line on standard error, one problem a line, with exit code 2', async () => {
+    for (const code of ['options-invalid', 'address-invalid', 'topic-invalid'] as const) {
+      const host = new FakeHost(['--nonsense'])
+      const parse = (): never => {
+        throw new MusterError(code, 'two problems:\n  --nonsense is unknown\n  --x is unknown')
+      }
+      await run(host, programOf(new FakePeer(), { parse }))
+      assert.equal(await host.exited, 2)
+      assert.equal(host.stderr.text, `error: two problems: (${code})\n  --nonsense is unknown\n  --x is unknown\n`)
+      assert.equal(host.stdout.text, '')
+    }
+  })
+
+  it('reports other failures with exit code 1, and as a JSON line when asked', async () => {
+    for (const [argv, env] of [
+      [['--json'], {}],
+      [[], { MUSTER_JSON: '1' }]
+    ] as const) {
+      const host = new FakeHost(argv, env)
+      await run(host, programOf(new FakePeer(), failing(new MusterError('port-in-use', 'port 1 is taken'))))
+      assert.equal(await host.exited, 1)
+      assert.equal(host.stderr.text, 'error: port 1 is taken (port-in-use)\n')
+      const { event, code, message } = JSON.parse(host.stdout.text)
+      assert.deepEqual([event, code, message], ['error', 'port-in-use', 'port 1 is taken'])
+    }
+  })
+
+  it('shows where a defect is', async () => {
+    const host = new FakeHost()
+    await run(host, programOf(new FakePeer(), failing(new TypeError('a defect'))))
+    assert.equal(await host.exited, 1)
+    assert.match(host.stderr.text, /TypeError: a defect\n\s+at /)
+  })
+
+  it('closes what it started on a signal, and ends with 0', async () => {
+    const host = new FakeHost(['lobby'])
+    const peer = new FakePeer()
+    const running = run(host, programOf(peer))
+    await eventually('the peer joined', () => host.stdout.text.includes('joined'))
+    host.signal()
+    await running
+    assert.equal(await host.exited, 0)
+    assert.ok(peer.signal.aborted)
+    assert.equal(host.stderr.text, '')
+  })
+
+  it('takes a doubled signal for one, and a second one at once', async () => {
+    const host = new FakeHost()
+    const peer = new FakePeer()
+    const closing = Promise.withResolvers<void>()
+    peer.closing = closing.promise
+    const running = run(host, programOf(peer))
+    await eventually('the peer listens', () => host.stdout.text.includes('listening'))
+    host.signal()
+    host.signal()
+    assert.deepEqual(host.exits, [])
+    await eventually('another signal ends it', () => {
+      host.signal()
+      return host.exits.length > 0
+    })
+    assert.equal(host.exits[0], 1)
+    closing.resolve()
+    await running
+  })
+
+  it('that does not stop in time ends with 1 and says so', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const host = new FakeHost()
+    const peer = new FakePeer()
+    const closing = Promise.withResolvers<void>()
+    peer.closing = closing.promise
+    const running = run(host, programOf(peer))
+    host.signal()
+    t.mock.timers.tick(5000)
+    assert.equal(await host.exited, 1)
+    assert.match(host.stderr.text, /did not stop within 5 s \(timed-out\)/)
+    closing.resolve()
+    await running
+  })
+
+  it('stopped while starting closes what was being started', async () => {
+    const host = new FakeHost()
+    const peer = new FakePeer()
+    const created = Promise.withResolvers<void>()
+    const running = run(
+      host,
+      programOf(peer, {
+        async start(topics, io) {
+          await created.promise
+          return startPeer(peer, topics, io)
+        }
+      })
+    )
+    host.signal()
+    created.resolve()
+    await running
+    assert.equal(await host.exited, 0)
+    assert.ok(peer.signal.aborted)
+  })
+
+  it('ends cleanly when nobody reads its output any more', async () => {
+    const host = new FakeHost()
+    const running = run(host, programOf(new FakePeer()))
+    await eventually('the peer listens', () => host.stdout.text.includes('listening'))
+    host.stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+    await running
+    assert.equal(await host.exited, 0)
+    assert.equal(host.stderr.text, '')
+  })
+})
+
+describe('a peer on the command line', () => {
+  it('takes commands from standard input, and outlives its end', async () => {
+    const host = new FakeHost(['lobby', '--json'])
+    const peer = new FakePeer('me')
+    const running = run(host, programOf(peer))
+    await eventually('it joined', () => host.stdout.text.includes('joined'))
+    peer.groups[0]?.meet(memberOf('ana001', 'ana'))
+    host.stdin.end('/members\nhello\n')
+    await eventually('the text was said', () => host.stdout.text.includes('said'))
+    const events = host.stdout.text.trimEnd().split('\n')
+    assert.deepEqual(
+      events.map(line => JSON.parse(line).event),
+      ['listening', 'joined', 'member', 'sent', 'members', 'sent', 'said']
+    )
+    assert.deepEqual(host.exits, [])
+    host.signal()
+    await running
+    assert.equal(await host.exited, 0)
+  })
+
+  it('ends with /quit', async () => {
+    const host = new FakeHost()
+    const running = run(host, programOf(new FakePeer()))
+    host.stdin.write('/quit\n/quit\n')
+    await running
+    assert.equal(await host.exited, 0)
+  })
+
+  it('that cannot join a topic closes and fails', async () => {
+    const host = new FakeHost(['x'.repeat(300)])
+    const peer = new FakePeer()
+    await run(host, programOf(peer))
+    assert.equal(await host.exited, 2)
+    assert.ok(peer.signal.aborted)
+  })
+})
