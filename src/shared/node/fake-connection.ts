@@ -53,6 +53,9 @@ export class FakeEnd implements ConnectionInfo {
 interface Parcel {
   readonly from: FakeEnd
   readonly arrive: () => void
+  /** Sent by the system of a process that is dead. */
+  readonly isPosthumous: boolean
+  hasArrived: boolean
 }
 
 /** What a connection needs from the network it runs through. */
@@ -69,7 +72,7 @@ export class FakeConnection {
   readonly dialler: FakeEnd
   readonly listener: FakeEnd
   readonly #wire: Wire
-  #held: Parcel[] = []
+  readonly #parcels: Parcel[] = []
   #isBlocked = false
   #stopWatching: () => void = () => undefined
 
@@ -80,16 +83,12 @@ export class FakeConnection {
   }
 
   carry(from: FakeEnd, arrive: () => void): void {
-    if (from.node.isDead) return
-    if (this.#isBlocked) this.#held.push({ from, arrive })
-    else this.#wire.schedule(() => this.#deliver({ from, arrive }))
+    if (!from.node.isDead) this.#post(from, arrive)
   }
 
   /** The operating system of a process that died tells the other side. */
   reportDeath(dead: FakeEnd): void {
-    const parcel = { from: dead, arrive: () => dead.other.drop() }
-    if (this.#isBlocked) this.#held.push(parcel)
-    else this.#wire.schedule(() => this.#deliver(parcel, true))
+    this.#post(dead, () => dead.other.drop(), true)
   }
 
   /** Looks whether the way is open; called whenever a fault comes or goes. */
@@ -106,26 +105,35 @@ export class FakeConnection {
       })
       return
     }
-    const held = this.#held
-    this.#held = []
-    for (const parcel of held) this.#wire.schedule(() => this.#deliver(parcel, parcel.from.node.isDead))
+    this.#wire.schedule(() => this.#flush())
     for (const end of [this.dialler, this.listener]) {
-      // the other side gave up while the way was blocked: its reset comes now
-      if (!end.isOpen) this.#wire.schedule(() => this.#deliver({ from: end, arrive: () => end.other.drop() }, true))
+      // this side gave up while the way was blocked: its reset goes out now
+      if (!end.isOpen) this.#post(end, () => end.other.drop(), true)
     }
   }
 
   afterDrop(): void {
     if (this.dialler.isOpen || this.listener.isOpen) return
     this.#stopWatching()
-    this.#held = []
+    this.#parcels.length = 0
     this.#wire.forget(this)
   }
 
-  #deliver(parcel: Parcel, isFromTheDead = false): void {
-    if (parcel.from.node.isDead && !isFromTheDead) return
-    if (!parcel.from.other.isOpen) return
-    if (this.#isBlocked) this.#held.push(parcel)
-    else parcel.arrive()
+  #post(from: FakeEnd, arrive: () => void, isPosthumous = false): void {
+    const parcel = { from, arrive, isPosthumous, hasArrived: false }
+    this.#parcels.push(parcel)
+    this.#wire.schedule(() => {
+      parcel.hasArrived = true
+      this.#flush()
+    })
+  }
+
+  /** Hands over what has arrived, in the order of sending, as long as the way is open. */
+  #flush(): void {
+    while (!this.#isBlocked && this.#parcels[0]?.hasArrived === true) {
+      const parcel = this.#parcels.shift() as Parcel
+      if (parcel.from.node.isDead && !parcel.isPosthumous) continue
+      if (parcel.from.other.isOpen) parcel.arrive()
+    }
   }
 }

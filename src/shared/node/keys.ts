@@ -111,10 +111,10 @@ const ED25519_PREFIX = Uint8Array.of(0x08, 0x01, 0x12, 0x20)
 
 // RFC 0002; field 4 was given up before the format was settled.
 const envelopeCodec = codec({
-  publicKey: { id: 1, type: 'bytes', max: 64, required: true },
-  payloadType: { id: 2, type: 'bytes', max: 256, required: true },
+  publicKey: { id: 1, type: 'bytes', required: true },
+  payloadType: { id: 2, type: 'bytes', required: true },
   payload: { id: 3, type: 'bytes' },
-  signature: { id: 5, type: 'bytes', max: 64, required: true }
+  signature: { id: 5, type: 'bytes', required: true }
 })
 
 interface Envelope {
