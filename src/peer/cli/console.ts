@@ -107,6 +107,7 @@ export function openConsole(input: Readable, output: Writable): Console {
         queue = queue.then(() => handle(line)).then(() => prompt(true))
       })
       terminal.on('SIGINT', interrupt)
+      terminal.on('error', interrupt) // the terminal itself is gone
       terminal.on('close', () => {
         if (!isClosed) interrupt()
       })

