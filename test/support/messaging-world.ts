@@ -1,0 +1,120 @@
+import type { Value } from '../../src/peer/api.ts'
+import type { MessagingLimits } from '../../src/peer/messaging/limits.ts'
+import { createMessaging, type Delivery, type Messaging, type SendReceipt } from '../../src/peer/messaging/messaging.ts'
+import type { Clock } from '../../src/shared/core/clock.ts'
+import { MusterError } from '../../src/shared/core/errors.ts'
+import { Scope } from '../../src/shared/core/lifecycle.ts'
+import { type Topic, topicOf } from '../../src/shared/core/topic.ts'
+import { FakeNetwork } from '../../src/shared/node/fake.ts'
+import { createIdentity, type Identity } from '../../src/shared/node/keys.ts'
+import type { Channel, Node } from '../../src/shared/node/port.ts'
+import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../src/shared/wire/message.ts'
+
+export const LOBBY: Topic = await topicOf('lobby')
+export const ATTIC: Topic = await topicOf('attic')
+
+/** Stands in for a signed member record: here the peer id as text. */
+const envelopeOf = (peerId: string): Uint8Array => new TextEncoder().encode(peerId)
+
+export interface TalkerOptions extends Partial<MessagingLimits> {
+  readonly identity?: Identity
+  readonly address?: string
+  readonly clock?: Clock
+}
+
+/** One peer with messaging on a fake network. It is in both topics and keeps what it hears. */
+export interface Talker {
+  readonly node: Node
+  readonly messaging: Messaging
+  readonly topics: Set<string>
+  readonly heard: Delivery[]
+  /** Replaced by tests that want another application. */
+  deliver: (message: Delivery) => void | Promise<void>
+  /** How often the node was asked to dial and to open. */
+  readonly count: { dials: number; opens: number }
+  send(
+    to: Talker | string,
+    value: Value,
+    options?: { topic?: Topic; timeoutMs?: number; signal?: AbortSignal }
+  ): Promise<SendReceipt>
+  /** A channel of the message protocol with nothing behind it, for saying what messaging would not. */
+  open(to: Talker, ...first: Uint8Array[]): Promise<Channel>
+  envelope(): Uint8Array
+}
+
+export class World extends Scope {
+  readonly network: FakeNetwork
+  readonly #addresses = new Map<string, readonly string[]>()
+
+  constructor(options: ConstructorParameters<typeof FakeNetwork>[0] = {}) {
+    super()
+    this.network = new FakeNetwork(options)
+  }
+
+  async talker({ identity, address, clock, ...limits }: TalkerOptions = {}): Promise<Talker> {
+    const proven = identity ?? (await createIdentity())
+    const node = this.own(
+      await this.network.createNode({
+        identity: proven,
+        answersAlone: true,
+        ...(address === undefined ? {} : { address })
+      })
+    )
+    this.#addresses.set(node.peerId, node.addresses)
+    const topics = new Set([LOBBY.id, ATTIC.id])
+    const heard: Delivery[] = []
+    const count = { dials: 0, opens: 0 }
+    const messaging = this.own(
+      createMessaging(
+        {
+          node: {
+            peerId: node.peerId,
+            isConnected: peerId => node.isConnected(peerId),
+            handle: (...rest) => node.handle(...rest),
+            open(...rest) {
+              count.opens++
+              return node.open(...rest)
+            }
+          },
+          connect: async (peerId, signal) => {
+            count.dials++
+            await node.connect({ peerId, addresses: this.#addresses.get(peerId) ?? [] }, { signal })
+          },
+          membership: {
+            ownEnvelope: topicId => (topics.has(topicId) ? envelopeOf(node.peerId) : undefined),
+            async admit(_topicId, peerId, envelope) {
+              const claimed = new TextDecoder().decode(envelope)
+              if (claimed === 'stranger') throw new MusterError('not-a-member')
+              if (claimed !== peerId) throw new MusterError('protocol-violation')
+            }
+          },
+          deliver: message => talker.deliver(message),
+          ...(clock === undefined ? {} : { clock })
+        },
+        limits
+      )
+    )
+    const talker: Talker = {
+      node,
+      messaging,
+      topics,
+      heard,
+      count,
+      deliver: message => void heard.push(message),
+      send: (to, value, { topic = LOBBY, ...options } = {}) =>
+        messaging.send(topic.id, topic.key, typeof to === 'string' ? to : to.node.peerId, value, options),
+      async open(to, ...first) {
+        await node.connect({ peerId: to.node.peerId, addresses: to.node.addresses })
+        return await node.open(to.node.peerId, MESSAGE_PROTOCOL, { first, maxFrameBytes: MAX_MESSAGE_FRAME_BYTES })
+      },
+      envelope: () => envelopeOf(node.peerId)
+    }
+    return talker
+  }
+}
+
+/** A promise and its ends, for an application that takes its time. */
+export function gate(): { readonly opened: Promise<void>; open(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { opened: promise, open: resolve }
+}
