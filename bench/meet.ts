@@ -1,0 +1,126 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { LinkUnavailable, openLink, type Place } from './meet/link.ts'
+import { type Network, openNetwork, type StackName } from './meet/network.ts'
+import { CONTESTANTS, type Contestant, runNewcomer, type Trial } from './meet/newcomer.ts'
+import { type Run, summarise, tableOf } from './meet/summary.ts'
+
+/** How long until a newcomer has its first receipt? See README.md beside this file. */
+const HELP = `node bench/meet.ts [flags]
+  --nodes 16,64         DHT nodes; one run for each
+  --rtt 0,20            artificial round trip in milliseconds; more than 0 needs Linux, root and python3
+  --rounds 7            rounds; each runs every contestant once, in alternating order
+  --processes 4         processes the DHT nodes are spread over
+  --only a,b            contestants: ${CONTESTANTS.map(contestant => contestant.name).join(', ')}
+  --baseline hyperswarm what the ratios are against
+  --compile-cache       give every newcomer Node's compile cache, filled by the warm-up round
+  --json                one JSON document on standard output instead of tables`
+
+const { values: flags } = parseArgs({
+  options: {
+    nodes: { type: 'string', default: '16,64' },
+    rtt: { type: 'string', default: '0,20' },
+    rounds: { type: 'string', default: '7' },
+    processes: { type: 'string', default: '4' },
+    only: { type: 'string' },
+    baseline: { type: 'string', default: 'hyperswarm' },
+    'compile-cache': { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
+  }
+})
+if (flags.help) {
+  console.log(HELP)
+  process.exit(0)
+}
+
+const numbers = (list: string) => list.split(',').map(Number)
+const rounds = Number(flags.rounds)
+const processes = Number(flags.processes)
+const wanted = flags.only?.split(',')
+const unknown = wanted?.find(name => CONTESTANTS.every(contestant => contestant.name !== name))
+if (
+  unknown !== undefined ||
+  ![rounds, processes, ...numbers(flags.nodes), ...numbers(flags.rtt)].every(Number.isFinite)
+) {
+  console.error(unknown === undefined ? HELP : `no contestant ${unknown}\n${HELP}`)
+  process.exit(1)
+}
+
+const say = (line: string) => (flags.json ? process.stderr : process.stdout).write(`${line}\n`)
+
+const contestants = CONTESTANTS.filter(({ name, script, job }) => {
+  if (wanted !== undefined && !wanted.includes(name)) return false
+  const missing = [script, job?.entry].find(path => typeof path === 'string' && !existsSync(fileOf(path)))
+  if (missing !== undefined) say(`left out: ${name}, as ${fileOf(String(missing))} does not exist`)
+  return missing === undefined
+})
+
+function fileOf(path: string): string {
+  return path.startsWith('file:') ? new URL(path).pathname : path
+}
+
+/** Brings the networks up and sends newcomers into them, a warm-up round and then `rounds` that count. */
+async function measure(nodes: number, rttMs: number, cache: string | undefined): Promise<Run> {
+  await using link = await openLink(processes + 2, rttMs)
+  const [home, door, ...hosts] = link.places as [Place, Place, ...Place[]]
+  await using opened = new AsyncDisposableStack()
+  const networks = new Map<StackName, Network>()
+  for (const name of new Set(contestants.map(contestant => contestant.network))) {
+    networks.set(name, opened.use(await openNetwork(name, nodes, hosts, home)))
+  }
+
+  const trial = async (contestant: Contestant): Promise<Trial | undefined> => {
+    const network = networks.get(contestant.network) as Network
+    // A topic of its own each time: nothing that an earlier newcomer left behind can be found.
+    const topic = createHash('sha256').update(randomBytes(32)).digest('hex')
+    await network.join(topic)
+    try {
+      return await runNewcomer(contestant, { host: door.host, bootstrap: network.bootstrap, topic }, door, { cache })
+    } finally {
+      await network.leave(topic)
+    }
+  }
+
+  const trials: Run['trials'] = Object.fromEntries(contestants.map(({ name }) => [name, []]))
+  for (let round = -1; round < rounds; round++) {
+    for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
+      const result = await trial(contestant)
+      if (round >= 0) trials[contestant.name]?.push(result) // the first round only warms files and caches up
+    }
+  }
+  return { nodes, rttMs, trials }
+}
+
+const cacheFolder = flags['compile-cache'] ? await mkdtemp(join(tmpdir(), 'meet-cache-')) : undefined
+const runs: Run[] = []
+try {
+  for (const rttMs of numbers(flags.rtt)) {
+    for (const nodes of numbers(flags.nodes)) {
+      try {
+        const run = await measure(nodes, rttMs, cacheFolder)
+        runs.push(run)
+        if (!flags.json) {
+          say(`\n${nodes} DHT nodes in ${processes} processes, ${rttMs} ms round trip, ${rounds} rounds.`)
+          say(`Medians in ms; × is the median of the per-round ratios to ${flags.baseline}.\n`)
+          say(tableOf(summarise(run, flags.baseline)))
+        }
+      } catch (thrown) {
+        if (!(thrown instanceof LinkUnavailable)) throw thrown
+        say(`skipped ${rttMs} ms with ${nodes} nodes: ${thrown.message}`)
+      }
+    }
+  }
+} finally {
+  if (cacheFolder !== undefined) await rm(cacheFolder, { recursive: true, force: true })
+}
+if (flags.json) {
+  const machine = { node: process.version, platform: process.platform, cpus: cpus().length, load: loadavg() }
+  const settings = { rounds, processes, baseline: flags.baseline, compileCache: flags['compile-cache'] }
+  const results = runs.map(run => ({ ...run, summary: summarise(run, flags.baseline) }))
+  console.log(JSON.stringify({ machine, settings, runs: results }, undefined, 2))
+}

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { promisify } from 'node:util'
+import { eventually } from '../support/eventually.ts'
+
+const run = promisify(execFile)
+const ROOT = resolve(import.meta.dirname, '../..')
+/** Installing asks the registry for a hundred small packages. */
+const INSTALL_MS = 300_000
+
+interface PackedFile {
+  readonly path: string
+  readonly mode: number
+}
+
+suite('the published package', { timeout: 2 * INSTALL_MS }, () => {
+  let folder: string
+  let packed: readonly PackedFile[]
+  const release = new AsyncDisposableStack()
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'muster-package-'))
+    release.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
+    await run(process.execPath, ['build.ts'], { cwd: ROOT })
+    const pack = await npm(ROOT, 'pack', '--json', '--pack-destination', folder)
+    const [tarball] = JSON.parse(pack) as [{ filename: string; files: PackedFile[] }]
+    packed = tarball.files
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'stranger', private: true, type: 'module' }))
+    // Without the optional packages: they carry a Node binary, and the one that runs this test will do.
+    await npm(folder, 'install', '--omit=optional', '--no-audit', '--no-fund', `./${tarball.filename}`)
+  })
+
+  after(() => release.disposeAsync())
+
+  test('holds what `files` names and nothing else', async () => {
+    const { files } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
+    const expected = (path: string): boolean =>
+      path === 'package.json' || files.some(entry => path === entry || path.startsWith(`${entry}/`))
+    const paths = packed.map(file => file.path)
+    assert.deepEqual(
+      paths.filter(path => !expected(path)),
+      []
+    )
+    for (const needed of ['dist/index.js', 'dist/index.d.ts', 'dist/bin/bootstrap.js', 'dist/bin/peer.js']) {
+      assert.ok(paths.includes(needed), `${needed} is missing`)
+    }
+  })
+
+  test('names no folder of the machine that built it', async () => {
+    const installed = join(folder, 'node_modules/muster/dist')
+    for (const entry of await readdir(installed, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue
+      const text = await readFile(join(entry.parentPath, entry.name), 'utf8')
+      assert.ok(!text.includes(ROOT), `${entry.name} contains the path of the project's folder`)
+    }
+  })
+
+  test('its commands find each other and exchange messages', async () => {
+    await using processes = new AsyncDisposableStack()
+    const bootstrap = processes.use(
+      command('muster-bootstrap', ['--json', '--listen', '127.0.0.1:0', '--http', '127.0.0.1:0', '--data', 'boot'])
+    )
+    const address = await bootstrap.address()
+    const common = ['--json', '--bootstrap', address, '--topic', 'package-test', '--listen', '127.0.0.1:0']
+    const ana = processes.use(command('muster-peer', [...common, '--name', 'ana', '--data', 'ana']))
+    const bob = processes.use(command('muster-peer', [...common, '--name', 'bob', '--data', 'bob']))
+    await eventually('ana has a receipt from bob, and bob one from ana', () => {
+      const [anaId, bobId] = [ana.peerId(), bob.peerId()]
+      assert.ok(ana.saw('sent', event => event.to === bobId))
+      assert.ok(bob.saw('sent', event => event.to === anaId))
+    })
+    assert.ok(ana.saw('message', event => event.from === bob.peerId()))
+    assert.ok(bob.saw('message', event => event.from === ana.peerId()))
+  })
+
+  test('its library is imported by name', async () => {
+    await writeFile(join(folder, 'library.js'), LIBRARY)
+    const { stdout } = await run(process.execPath, ['library.js'], { cwd: folder, timeout: 60_000 })
+    assert.equal(stdout.trim(), 'hello from ana, receipt from bob, MusterError address-invalid')
+  })
+
+  test('its types are found by the compiler', async () => {
+    await writeFile(join(folder, 'types.ts'), TYPES)
+    const options = [
+      '--noEmit',
+      '--strict',
+      '--target',
+      'esnext',
+      '--lib',
+      'esnext,dom',
+      '--module',
+      'nodenext',
+      '--skipLibCheck'
+    ]
+    await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'types.ts'], {
+      cwd: folder
+    })
+  })
+
+  for (const name of ['muster-bootstrap', 'muster-peer']) {
+    test(`${name} says that an old Node is too old`, async () => {
+      const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })"
+      const options = ['--import', `data:text/javascript,${encodeURIComponent(pretend)}`]
+      const bin = join(folder, 'node_modules/.bin', name)
+      await assert.rejects(
+        run(process.execPath, [...options, bin, '--help']),
+        (error: { code: number; stderr: string }) => {
+          assert.equal(error.code, 1)
+          assert.match(error.stderr, new RegExp(`^${name} needs Node 24\\.12 or newer; this is v.*\n$`))
+          return true
+        }
+      )
+    })
+  }
+
+  /** Runs an installed command the way a shell does: by its link and its first line. */
+  function command(name: string, args: string[]): Command {
+    const path = `${dirname(process.execPath)}${delimiter}${process.env.PATH}`
+    const child = spawn(join(folder, 'node_modules/.bin', name), args, {
+      cwd: folder,
+      env: { ...process.env, PATH: path },
+      stdio: ['pipe', 'pipe', 'inherit']
+    })
+    return new Command(child)
+  }
+})
+
+async function npm(cwd: string, ...args: string[]): Promise<string> {
+  // The npm that runs the tests, if one does, else the one on the path.
+  const cli = process.env.npm_execpath
+  const [file, first] = cli === undefined ? ['npm', []] : [process.execPath, [cli]]
+  const options = { cwd, timeout: INSTALL_MS, maxBuffer: 2 ** 26 }
+  const { stdout } = await run(file, [...first, ...args, '--ignore-scripts'], options)
+  return stdout
+}
+
+type Event = Readonly<Record<string, unknown>>
+
+/** A running command and the events it has printed. */
+class Command implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #events: Event[] = []
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    createInterface(child.stdout as NodeJS.ReadableStream).on('line', line => {
+      this.#events.push(JSON.parse(line) as Event)
+    })
+  }
+
+  saw(name: string, holds: (event: Event) => boolean = () => true): boolean {
+    return this.#events.some(event => event.event === name && holds(event))
+  }
+
+  peerId(): string {
+    return String(this.#listening().peerId)
+  }
+
+  #listening(): Event {
+    const listening = this.#events.find(event => event.event === 'listening')
+    assert.ok(listening !== undefined, 'it is not listening yet')
+    return listening
+  }
+
+  async address(): Promise<string> {
+    await eventually('it is listening', () => this.saw('listening'))
+    return String((this.#listening().addresses as string[])[0])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = once(this.#child, 'exit')
+    this.#child.kill('SIGTERM')
+    const [code] = await gone
+    assert.equal(code, 0, 'it ended with an error')
+  }
+}
+
+const LIBRARY = `
+import { createBootstrap, createPeer, MusterError } from 'muster'
+
+const bootstrap = await createBootstrap({ listen: '127.0.0.1:0', memory: true, http: false })
+const settings = { bootstrap: [bootstrap.addresses[0]], listen: '127.0.0.1:0', memory: true }
+const bob = await createPeer({ ...settings, name: 'bob' })
+const ana = await createPeer({ ...settings, name: 'ana' })
+const heard = Promise.withResolvers()
+const received = await bob.join('library')
+received.on('message', heard.resolve)
+const lobby = await ana.join('library')
+const met = Promise.withResolvers()
+lobby.on('member', met.resolve)
+for (const member of lobby.members()) met.resolve(member)
+const member = await met.promise
+const receipt = await lobby.send(member, 'hello')
+const message = await heard.promise
+const refused = await createPeer({ bootstrap: ['nonsense'], memory: true }).catch(error => error)
+console.log(
+  message.value + ' from ' + message.name + ', receipt from ' + (receipt.to === bob.peerId ? 'bob' : receipt.to) +
+  ', ' + (refused instanceof MusterError ? 'MusterError ' + refused.code : refused)
+)
+await ana.close()
+await bob.close()
+await bootstrap.close()
+`
+
+const TYPES = `
+import { createPeer, type Group, MusterError, type Peer } from 'muster'
+
+const peer: Peer = await createPeer({ bootstrap: ['127.0.0.1:8468'] })
+const lobby: Group = await peer.join('lobby')
+lobby.on('member', member => void lobby.send(member, { say: 'hello' }))
+const round: number = (await lobby.send('12D3Koo', new Uint8Array(1))).rttMs
+if (Math.random() > 2) throw new MusterError('closed', String(round))
+// @ts-expect-error a topic is text
+await peer.join(1)
+`
