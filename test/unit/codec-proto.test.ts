@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import protobuf from 'protobufjs'
+import type { Codec } from '../../src/shared/wire/codec.ts'
+import { messageFrameCodec } from '../../src/shared/wire/message.ts'
+import { MAX_MEMBERS_PER_ANSWER, memberRecordCodec, topicFrameCodec } from '../../src/shared/wire/topic.ts'
+
+const topicKey = fc.uint8Array({ minLength: 36, maxLength: 36 })
+const envelope = fc.uint8Array({ maxLength: 200 })
+const text = (maxBytes: number): fc.Arbitrary<string> => fc.string({ unit: 'grapheme-ascii', maxLength: maxBytes })
+const count = fc.integer({ min: 0, max: 0xffff_ffff })
+
+/** A record of which `required` are always there, and the rest now and then. */
+function message<T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }, required: Array<keyof T>): fc.Arbitrary<unknown> {
+  return fc.record(fields, { requiredKeys: required, noNullPrototype: true })
+}
+
+const memberRecord = message(
+  {
+    topic: topicKey,
+    peerId: text(128),
+    sequence: fc.maxSafeNat(),
+    issuedMs: fc.maxSafeNat(),
+    expiresMs: fc.maxSafeNat(),
+    addresses: fc.array(text(128), { maxLength: 16 }),
+    name: text(64),
+    left: fc.boolean()
+  },
+  ['topic', 'peerId', 'sequence', 'issuedMs', 'expiresMs', 'addresses']
+)
+
+const entry = message({ envelope, isLive: fc.boolean() }, ['envelope'])
+const topicFrame = fc.oneof(
+  fc.record({ hello: message({ topic: topicKey, envelope }, ['topic']) }),
+  fc.record({
+    members: message(
+      { topic: topicKey, entries: fc.array(entry, { maxLength: MAX_MEMBERS_PER_ANSWER }), total: count },
+      ['topic', 'entries']
+    )
+  }),
+  fc.record({ update: message({ topic: topicKey, envelope }, ['topic', 'envelope']) }),
+  fc.record({ lost: message({ topic: topicKey, peerId: text(128) }, ['topic', 'peerId']) }),
+  fc.record({ refusal: message({ topic: topicKey, code: text(32) }, ['topic', 'code']) }),
+  fc.record({ unwatch: message({ topic: topicKey }, ['topic']) })
+)
+
+const messageFrame = fc.oneof(
+  fc.record({ open: message({ topic: topicKey, envelope }, ['topic', 'envelope']) }),
+  fc.record({ message: message({ id: fc.maxSafeNat(), kind: count, body: envelope }, ['id', 'kind', 'body']) }),
+  fc.record({ receipt: message({ id: fc.maxSafeNat() }, ['id']) }),
+  fc.record({ refusal: message({ id: fc.maxSafeNat(), code: text(32) }, ['code']) })
+)
+
+describe('the .proto files say the same as the code', () => {
+  agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
+  agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
+  agree('a message frame', 'message.proto', 'muster.message.v1.MessageFrame', messageFrameCodec, messageFrame)
+})
+
+function agree<T>(what: string, file: string, typeName: string, ours: Codec<T>, values: fc.Arbitrary<unknown>): void {
+  it(`${what}: protobufjs reads and writes the same bytes`, async () => {
+    const path = fileURLToPath(new URL(`../../docs/protocols/${file}`, import.meta.url))
+    const theirs = (await new protobuf.Root().load(path)).lookupType(typeName)
+    fc.assert(
+      fc.property(values, value => {
+        const bytes = ours.encode(value as T)
+        const read = theirs.toObject(theirs.decode(bytes), { longs: Number, arrays: true })
+        assert.deepEqual(plain(read), plain(value))
+        const written = theirs.encode(theirs.create(value as object)).finish()
+        assert.deepEqual(plain(written), plain(bytes))
+        assert.deepEqual(plain(ours.decode(written)), plain(value))
+      })
+    )
+  })
+}
+
+/** Without the difference between Buffer and Uint8Array. */
+function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return [...value]
+  if (Array.isArray(value)) return value.map(plain)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]))
+}
