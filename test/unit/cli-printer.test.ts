@@ -93,8 +93,8 @@ describe('lines for people', () => {
   it('give an error its code, and each problem a line', () => {
     assert.equal(human({ event: 'error', code: 'refused', message: 'no' }), 'error: no (refused)')
     assert.equal(
-      human({ event: 'error', code: 'options-invalid', message: '2 problems\n--a is unknown\n--b is unknown' }),
-      'error: 2 problems (options-invalid)\n--a is unknown\n--b is unknown'
+      human({ event: 'error', code: 'options-invalid', message: '--a is unknown\n--b is unknown' }),
+      'error: 2 problems (options-invalid)\n  --a is unknown\n  --b is unknown'
     )
   })
 

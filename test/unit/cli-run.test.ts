@@ -1,31 +1,37 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Program, run } from '../../src/peer/cli/run.ts'
-import { startPeer } from '../../src/peer/cli/start.ts'
+import { type Program, type ProgramOptions, run } from '../../src/peer/cli/run.ts'
+import { startBootstrap, startPeer } from '../../src/peer/cli/start.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeHost, FakePeer, memberOf } from './cli-fakes.ts'
 
-function programOf(peer: FakePeer, change: Partial<Program<string[]>> = {}): Program<string[]> {
+interface Options extends ProgramOptions {
+  readonly topics: readonly string[]
+}
+
+function programOf(peer: FakePeer, change: Partial<Program<Options>> = {}): Program<Options> {
   return {
-    version: '1.2.3',
+    version: () => '1.2.3',
     help: () => 'Usage: peer',
-    parse: argv => argv.filter(word => !word.startsWith('--')),
-    start: (topics, io) => startPeer(peer, topics, io),
+    parse: (argv, env) => ({
+      json: argv.includes('--json') || env.MUSTER_JSON === '1',
+      help: argv.includes('--help'),
+      version: argv.includes('--version'),
+      topics: argv.filter(word => !word.startsWith('--'))
+    }),
+    start: ({ topics }, io) => startPeer(peer, topics, io),
     ...change
   }
 }
 
-const failing = (error: Error): Partial<Program<string[]>> => ({
-  start: () => Promise.reject(error)
-})
+const failing = (error: Error): Partial<Program<Options>> => ({ start: () => Promise.reject(error) })
 
 describe('a program', () => {
   it('prints help and version and starts nothing', async () => {
     const program = programOf(new FakePeer(), failing(new Error('started')))
     for (const [word, text] of [
       ['--help', 'Usage: peer\n'],
-      ['-h', 'Usage: peer\n'],
       ['--version', '1.2.3\n']
     ] as const) {
       const host = new FakeHost([word, '--nonsense'])
@@ -48,11 +54,11 @@ describe('a program', () => {
     for (const code of ['options-invalid', 'address-invalid', 'topic-invalid'] as const) {
       const host = new FakeHost(['--nonsense'])
       const parse = (): never => {
-        throw new MusterError(code, 'two problems:\n  --nonsense is unknown\n  --x is unknown')
+        throw new MusterError(code, '--nonsense is unknown\n--x is unknown')
       }
       await run(host, programOf(new FakePeer(), { parse }))
       assert.equal(await host.exited, 2)
-      assert.equal(host.stderr.text, `error: two problems: (${code})\n  --nonsense is unknown\n  --x is unknown\n`)
+      assert.equal(host.stderr.text, `error: 2 problems (${code})\n  --nonsense is unknown\n  --x is unknown\n`)
       assert.equal(host.stdout.text, '')
     }
   })
@@ -68,6 +74,22 @@ describe('a program', () => {
       assert.equal(host.stderr.text, 'error: port 1 is taken (port-in-use)\n')
       const { event, code, message } = JSON.parse(host.stdout.text)
       assert.deepEqual([event, code, message], ['error', 'port-in-use', 'port 1 is taken'])
+    }
+  })
+
+  it('reports a wrong command line as a JSON line when that was asked for', async () => {
+    for (const [argv, env] of [
+      [['--json'], {}],
+      [['--json=true'], {}],
+      [['--x'], { MUSTER_JSON: 'on' }]
+    ] as const) {
+      const host = new FakeHost(argv, env)
+      const parse = (): never => {
+        throw new MusterError('options-invalid')
+      }
+      await run(host, programOf(new FakePeer(), { parse }))
+      assert.equal(await host.exited, 2)
+      assert.equal(JSON.parse(host.stdout.text).code, 'options-invalid')
     }
   })
 
@@ -131,7 +153,7 @@ describe('a program', () => {
     const running = run(
       host,
       programOf(peer, {
-        async start(topics, io) {
+        async start({ topics }, io) {
           await created.promise
           return startPeer(peer, topics, io)
         }
@@ -189,5 +211,40 @@ describe('a peer on the command line', () => {
     await run(host, programOf(peer))
     assert.equal(await host.exited, 2)
     assert.ok(peer.signal.aborted)
+  })
+})
+
+describe('a bootstrap on the command line', () => {
+  async function printed(argv: readonly string[], ready: () => Promise<void>): Promise<string> {
+    const host = new FakeHost(argv)
+    const peer = new FakePeer()
+    const bootstrap = Object.assign(peer, { ready })
+    const running = run(host, programOf(peer, { start: (_options, io) => startBootstrap(bootstrap, io) }))
+    await eventually('it told whether it is ready', () => /DHT|ready|timed-out/.test(host.stdout.text))
+    host.signal()
+    await running
+    assert.equal(await host.exited, 0)
+    return host.stdout.text
+  }
+
+  it('prints its addresses, how to join, and when it is ready', async () => {
+    const text = await printed([], async () => undefined)
+    assert.match(text, /^Muster bootstrap 12D3KooW/)
+    assert.match(text, /listening on \/ip4\/127\.0\.0\.1\/tcp\/4000\/p2p\/12D3KooW/)
+    assert.match(text, /npm run peer -- --bootstrap 127\.0\.0\.1:4000/)
+    assert.match(text, /the DHT answers/)
+  })
+
+  it('prints JSON lines alone when asked', async () => {
+    const lines = (await printed(['--json'], async () => undefined)).trimEnd().split('\n')
+    assert.deepEqual(
+      lines.map(line => JSON.parse(line).event),
+      ['listening', 'ready']
+    )
+  })
+
+  it('says when its DHT does not answer, and goes on', async () => {
+    const text = await printed(['--json'], () => Promise.reject(new MusterError('timed-out')))
+    assert.match(text, /"code":"timed-out"/)
   })
 })

@@ -1,4 +1,4 @@
-import { enableCompileCache } from 'node:module'
+import module from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
@@ -57,5 +57,5 @@ function stopWithParent(stop: () => void): void {
  */
 export function keepCompiledCode(): void {
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
-  enableCompileCache?.(join(cache, 'muster'))
+  module.enableCompileCache?.(join(cache, 'muster'))
 }

@@ -158,10 +158,11 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
   }
 }
 
-/** `error: <message> (<code>)`; when the message has several lines, one problem a line below the code. */
+/** `error: <message> (<code>)`; several problems, one a line of the message, are counted first. */
 export function errorLines(code: string, message: string): string[] {
-  const [first = '', ...rest] = message.split('\n').map(line => sanitize(line))
-  return rest.length === 0 ? [`error: ${first} (${code})`] : [`error: ${first} (${code})`, ...rest]
+  const lines = message.split('\n').map(line => sanitize(line))
+  if (lines.length === 1) return [`error: ${lines[0]} (${code})`]
+  return [`error: ${lines.length} problems (${code})`, ...lines.map(line => `  ${line}`)]
 }
 
 function who(peerId: PeerId, name: string | undefined, paint: Paint): string {

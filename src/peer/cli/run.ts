@@ -2,7 +2,7 @@ import { isMusterError, MusterError } from '../../shared/core/errors.ts'
 import type { Closable } from '../../shared/core/lifecycle.ts'
 import { type Console, openConsole } from './console.ts'
 import type { Host } from './host.ts'
-import { errorLines, humanPrinter, jsonPrinter, type Printer } from './printer.ts'
+import { errorLines, humanPrinter, jsonPrinter, type LineSink, type Printer } from './printer.ts'
 
 /** Milliseconds a graceful stop may take; then the process ends with exit code 1. */
 export const STOP_LIMIT_MS = 5000
@@ -22,9 +22,16 @@ export interface Io {
   stop(): void
 }
 
+/** What every program understands. */
+export interface ProgramOptions {
+  readonly json: boolean
+  readonly help: boolean
+  readonly version: boolean
+}
+
 /** One of the commands: what differs between `bootstrap` and `peer`. */
-export interface Program<Options> {
-  readonly version: string
+export interface Program<Options extends ProgramOptions> {
+  version(): string
   help(): string
   /** @throws MusterError `options-invalid`, one problem a line. */
   parse(argv: readonly string[], env: NodeJS.ProcessEnv): Options
@@ -37,25 +44,34 @@ export interface Program<Options> {
  * 2 when the command line is wrong, 1 for any other failure, for a stop over {@link STOP_LIMIT_MS}, and for a
  * second signal, which ends the process at once.
  */
-export async function run<Options>(host: Host, program: Program<Options>): Promise<void> {
+export async function run<Options extends ProgramOptions>(host: Host, program: Program<Options>): Promise<void> {
   if (!isNewEnough(host.nodeVersion)) {
     host.stderr.write(`Muster needs Node 24.12 or newer; this is ${host.nodeVersion}\n`)
     return host.exit(1)
   }
-  if (host.argv.some(word => word === '--help' || word === '-h'))
-    return finish(host, 0, `${program.help().trimEnd()}\n`)
-  if (host.argv.includes('--version')) return finish(host, 0, `${program.version}\n`)
+  host.stderr.on('error', () => undefined) // nobody is left to be told
+  let options: Options
+  try {
+    options = program.parse(host.argv, host.env)
+  } catch (thrown) {
+    return fail(host, wantsJson(host) ? jsonPrinter(lineSink(host)) : undefined, thrown)
+  }
+  if (options.help) return finish(host, 0, `${program.help().trimEnd()}\n`)
+  if (options.version) return finish(host, 0, `${program.version()}\n`)
+  await runStarted(host, program, options)
+}
 
-  const isJson = wantsJson(host)
-  const terminal = isJson || !isTerminal(host) ? undefined : openConsole(host.stdin, host.stdout)
-  const sink = terminal?.write ?? ((line: string) => void host.stdout.write(`${line}\n`))
-  const printer = isJson ? jsonPrinter(sink) : humanPrinter(sink, hasColours(host))
-  const fail = (thrown: unknown): void => {
+async function runStarted<Options extends ProgramOptions>(
+  host: Host,
+  program: Program<Options>,
+  options: Options
+): Promise<void> {
+  const terminal = options.json || !isTerminal(host) ? undefined : openConsole(host.stdin, host.stdout)
+  const sink = terminal?.write ?? lineSink(host)
+  const printer = options.json ? jsonPrinter(sink) : humanPrinter(sink, hasColours(host))
+  const failHere = (thrown: unknown): void => {
     terminal?.close()
-    const { code, message, detail } = failureOf(thrown)
-    host.stderr.write(`${detail ?? errorLines(code, message).join('\n')}\n`)
-    if (isJson) printer.print({ event: 'error', code, message })
-    finish(host, USAGE_ERRORS.has(code) ? 2 : 1)
+    fail(host, options.json ? printer : undefined, thrown)
   }
 
   const stopping = Promise.withResolvers<void>()
@@ -66,7 +82,7 @@ export async function run<Options>(host: Host, program: Program<Options>): Promi
     stoppedAt = performance.now()
     stopping.resolve()
     limit = setTimeout(() => {
-      fail(new MusterError('timed-out', `did not stop within ${STOP_LIMIT_MS / 1000} s`))
+      failHere(new MusterError('timed-out', `did not stop within ${STOP_LIMIT_MS / 1000} s`))
       host.exit(1) // even when standard output takes nothing any more
     }, STOP_LIMIT_MS)
   }
@@ -75,20 +91,31 @@ export async function run<Options>(host: Host, program: Program<Options>): Promi
     else if (performance.now() - stoppedAt > SAME_KEY_PRESS_MS) host.exit(1)
   })
   host.stdout.on('error', stop) // whoever read us is gone, e.g. `| head`
-  host.stderr.on('error', () => undefined)
 
   try {
-    const running = await program.start(program.parse(host.argv, host.env), { host, printer, console: terminal, stop })
+    const running = await program.start(options, { host, printer, console: terminal, stop })
     running.signal.addEventListener('abort', stop)
     if (!running.signal.aborted) await stopping.promise
     terminal?.close()
     await running.close()
     finish(host, 0)
   } catch (thrown) {
-    fail(thrown)
+    failHere(thrown)
   } finally {
     clearTimeout(limit)
   }
+}
+
+/** Tells people on standard error, programs as a JSON line too, and ends the process. */
+function fail(host: Host, jsonLines: Printer | undefined, thrown: unknown): void {
+  const { code, message, detail } = failureOf(thrown)
+  host.stderr.write(`${detail ?? errorLines(code, message).join('\n')}\n`)
+  jsonLines?.print({ event: 'error', code, message })
+  finish(host, USAGE_ERRORS.has(code) ? 2 : 1)
+}
+
+function lineSink(host: Host): LineSink {
+  return line => void host.stdout.write(`${line}\n`)
 }
 
 /** Ends the process once what was printed is out. */
@@ -108,9 +135,11 @@ function isNewEnough(version: string): boolean {
   return major > 24 || (major === 24 && minor >= 12)
 }
 
-/** Asked before the command line is parsed, because its errors are to come as JSON lines too. */
+/** For a command line that cannot be parsed: its errors are to come as JSON lines too. */
 function wantsJson({ argv, env }: Host): boolean {
-  return argv.includes('--json') || argv.includes('--json=true') || /^(1|true|yes|on)$/i.test(env.MUSTER_JSON ?? '')
+  return (
+    argv.some(word => /^--json(=(1|true|yes|on))?$/i.test(word)) || /^(1|true|yes|on)$/i.test(env.MUSTER_JSON ?? '')
+  )
 }
 
 function isTerminal({ stdin, stdout, env }: Host): boolean {

@@ -1,10 +1,37 @@
-import type { MusterError } from '../../shared/core/errors.ts'
+import type { PeerId } from '../../shared/core/address.ts'
+import { asMusterError, type MusterError } from '../../shared/core/errors.ts'
 import { build, type Closable, reportUncaught } from '../../shared/core/lifecycle.ts'
 import type { Peer } from '../api.ts'
 import { runLine } from './commands.ts'
 import { readLines } from './console.ts'
+import { joinHints } from './hint.ts'
 import type { Io } from './run.ts'
 import { createSession } from './session.ts'
+
+/** What the command line needs of a bootstrap. */
+export interface ServedBootstrap extends Closable {
+  readonly peerId: PeerId
+  readonly addresses: readonly string[]
+  readonly httpUrl: string | undefined
+  /** Resolves once the DHT answers. */
+  ready(signal: AbortSignal): Promise<void>
+}
+
+/** Prints where the bootstrap is and how peers join, and `ready` when its DHT answers. */
+export async function startBootstrap(bootstrap: ServedBootstrap, { printer }: Io): Promise<Closable> {
+  const { peerId, addresses, httpUrl: http, signal } = bootstrap
+  printer.print({ event: 'listening', role: 'bootstrap', peerId, addresses, http })
+  for (const text of joinHints(addresses)) printer.print({ event: 'hint', text })
+  bootstrap.ready(signal).then(
+    () => printer.print({ event: 'ready' }),
+    thrown => {
+      if (signal.aborted) return
+      const { code, message } = asMusterError(thrown, 'timed-out')
+      printer.print({ event: 'error', code, message })
+    }
+  )
+  return bootstrap
+}
 
 /** What a peer adds to the library's `Peer` for its command line. */
 export type ServedPeer = Peer & { readonly httpUrl: string | undefined }
