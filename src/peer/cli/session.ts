@@ -1,7 +1,11 @@
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
 import type { Group, Json, Member, Peer, Receipt, Value } from '../api.ts'
 import { type Printer, shortId } from './printer.ts'
+
+/** Sends under way at once: a topic may have thousands of members, each of whom may have to be dialled. */
+const MAX_SENDS = 64
 
 /** A peer as one user drives it: which topic typed text goes to, and everything that happens, printed. */
 export interface Session {
@@ -36,6 +40,7 @@ class PeerSession implements Session {
   readonly peer: Peer
   readonly printer: Printer
   readonly quit: () => void
+  readonly #sends = new Slots(MAX_SENDS)
   #current: Group | undefined
 
   constructor(peer: Peer, printer: Printer, { quit }: SessionInit) {
@@ -84,7 +89,8 @@ class PeerSession implements Session {
     await Promise.all(
       members.map(async member => {
         try {
-          this.#printReceipt(await group.send(member, text), member, { isPart: true })
+          const receipt = await this.#sends.run(() => group.send(member, text))
+          this.#printReceipt(receipt, member, { isPart: true })
           received += 1
         } catch (thrown) {
           this.#printSendFailure(thrown, member)
@@ -121,7 +127,7 @@ class PeerSession implements Session {
     const { name, peerId } = this.peer
     const value: Json = { test: 'hello', from: name ?? shortId(peerId) }
     try {
-      await this.send(group, member, value)
+      await this.#sends.run(() => this.send(group, member, value))
     } catch (thrown) {
       if (!group.signal.aborted) this.#printSendFailure(thrown, member)
     }
