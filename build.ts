@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -32,18 +33,21 @@ const COMMANDS = {
 
 /**
  * The first thing a command runs: says so when Node is too old to read the rest, switches the compile cache on, and
- * only then loads the rest. Only syntax and imports that Node 14 understands.
+ * only then loads the rest. Only syntax and imports that Node 14 understands. The cache is in the user's own folder,
+ * as where the source runs: what others could write to must not run as this user.
  */
 function loader(command: string): string {
   const [major, minor] = OLDEST_NODE
   return `#!/usr/bin/env node
 import * as nodeModule from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < ${major} || (major === ${major} && minor < ${minor})) {
   console.error('muster-${command} needs Node ${major}.${minor} or newer; this is ' + process.version + '. Get one at https://nodejs.org.')
   process.exit(1)
 }
-nodeModule.enableCompileCache()
+nodeModule.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'muster'))
 await import('../chunks/${command}.js')
 `
 }
@@ -61,6 +65,21 @@ const namedExports: Plugin = {
     onLoad({ filter: COMMONJS_ON_DEMAND, namespace: 'named-exports' }, async ({ path }) => {
       const names = Object.keys(await import(path)).filter(name => name !== 'default' && name !== 'module.exports')
       return { contents: `export { ${names.join(', ')} } from '${path}'`, resolveDir: ROOT }
+    })
+  }
+}
+
+/** A JSON file read by a path relative to its module goes into the bundle: modules are not where they were. */
+const inlineJson: Plugin = {
+  name: 'inline-json',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8')
+      const contents = source.replaceAll(
+        /createRequire\(import\.meta\.url\)\('(\.[^']+\.json)'\)/g,
+        (_, relative) => `(${readFileSync(join(dirname(path), relative), 'utf8').trim()})`
+      )
+      return { contents, loader: 'ts' }
     })
   }
 }
@@ -83,7 +102,7 @@ async function bundle(): Promise<Metafile> {
     minifySyntax: true,
     legalComments: 'none', // third-party.txt has the licences
     external: EXTERNAL,
-    plugins: [namedExports],
+    plugins: [namedExports, inlineJson],
     // Some CommonJS inside asks for Node's own modules.
     banner: { js: "import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);" },
     metafile: true,

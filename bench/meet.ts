@@ -110,8 +110,9 @@ try {
           say(tableOf(summarise(run, flags.baseline)))
         }
       } catch (thrown) {
-        if (!(thrown instanceof LinkUnavailable)) throw thrown
-        say(`skipped ${rttMs} ms with ${nodes} nodes: ${thrown.message}`)
+        const isExpected = thrown instanceof LinkUnavailable
+        if (!isExpected) process.exitCode = 1
+        say(`skipped ${rttMs} ms with ${nodes} nodes: ${isExpected ? thrown.message : (thrown as Error).stack}`)
       }
     }
   }

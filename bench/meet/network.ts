@@ -52,8 +52,10 @@ async function spawnHost(stack: StackName, place: Place): Promise<Remote> {
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const gone = once(child, 'exit')
-  child.kill('SIGKILL')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 2000)
+  if (child.connected) child.disconnect() // which ends it
   await gone
+  clearTimeout(timer)
 }
 
 /** Builds the network of one stack: `size` DHT nodes over the places, the first of which knows the bootstrap. */

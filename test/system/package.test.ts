@@ -33,7 +33,15 @@ suite('the published package', { timeout: 2 * INSTALL_MS }, () => {
     packed = tarball.files
     await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'stranger', private: true, type: 'module' }))
     // Without the optional packages: they carry a Node binary, and the one that runs this test will do.
-    await npm(folder, 'install', '--omit=optional', '--no-audit', '--no-fund', `./${tarball.filename}`)
+    await npm(
+      folder,
+      'install',
+      '--prefer-offline',
+      '--omit=optional',
+      '--no-audit',
+      '--no-fund',
+      `./${tarball.filename}`
+    )
   })
 
   after(() => release.disposeAsync())
@@ -101,6 +109,12 @@ suite('the published package', { timeout: 2 * INSTALL_MS }, () => {
     await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'types.ts'], {
       cwd: folder
     })
+  })
+
+  test('its commands know their version', async () => {
+    const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const { stdout } = await run(process.execPath, [join(folder, 'node_modules/.bin/muster-peer'), '--version'])
+    assert.equal(stdout.trim(), version)
   })
 
   for (const name of ['muster-bootstrap', 'muster-peer']) {
@@ -185,7 +199,7 @@ class Command implements AsyncDisposable {
 const LIBRARY = `
 import { createBootstrap, createPeer, MusterError } from 'muster'
 
-const bootstrap = await createBootstrap({ listen: '127.0.0.1:0', memory: true, http: false })
+const bootstrap = await createBootstrap({ listen: '127.0.0.1:0', data: 'library', http: 'off' })
 const settings = { bootstrap: [bootstrap.addresses[0]], listen: '127.0.0.1:0', memory: true }
 const bob = await createPeer({ ...settings, name: 'bob' })
 const ana = await createPeer({ ...settings, name: 'ana' })

@@ -12,6 +12,16 @@ import type { Stack } from './stack.ts'
 
 const keyOf = (topic: string) => CID.createV1(0x55, digest(0x12, Buffer.from(topic, 'hex')))
 
+/** Many nodes start at once on few cores, and an upgrade that took too long is given up. */
+async function dial(attempt: () => Promise<unknown>, retries = 5): Promise<unknown> {
+  try {
+    return await attempt()
+  } catch (thrown) {
+    if (retries === 0) throw thrown
+    return dial(attempt, retries - 1)
+  }
+}
+
 async function start(host: string, bootstrap: string | undefined) {
   const node = await createLibp2p({
     addresses: { listen: [`/ip4/${host}/tcp/0`] },
@@ -33,7 +43,7 @@ async function start(host: string, bootstrap: string | undefined) {
   await node.handle('/meet/echo/1.0.0', stream => {
     stream.addEventListener('message', event => stream.send(event.data.subarray()))
   })
-  if (bootstrap !== undefined) await node.dial(multiaddr(bootstrap))
+  if (bootstrap !== undefined) await dial(() => node.dial(multiaddr(bootstrap)))
   return node
 }
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type Bootstrap, createBootstrap, createPeer, type Group, type Peer } from '../../../src/index.ts'
 import { topicOf } from '../../../src/shared/core/topic.ts'
 import type { Stack } from './stack.ts'
@@ -15,7 +18,9 @@ export const stack: Stack = {
     let known = bootstrap
     for (let i = 0; i < count; i++) {
       if (known === undefined) {
-        bootstrapNode = await createBootstrap({ listen: `${host}:0`, memory: true, http: false })
+        const data = mkdtempSync(join(tmpdir(), 'meet-bootstrap-'))
+        process.on('exit', () => rmSync(data, { recursive: true, force: true }))
+        bootstrapNode = await createBootstrap({ listen: `${host}:0`, data, http: 'off' })
         known = bootstrapNode.addresses[0] ?? ''
       } else peers.push(await idle(host, known))
     }
