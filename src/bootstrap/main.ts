@@ -1,7 +1,7 @@
 import { keepCompiledCode, processHost } from '../peer/cli/host.ts'
 import { run } from '../peer/cli/run.ts'
 import { startBootstrap } from '../peer/cli/start.ts'
-import { programVersion } from '../peer/cli/version.ts'
+import { programVersion } from '../shared/host/version.server.ts'
 import { helpText, parseCommandLine } from '../shared/core/command-line.ts'
 import { BOOTSTRAP_OPTIONS } from './options.ts'
 

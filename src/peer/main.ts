@@ -2,7 +2,7 @@ import { helpText, parseCommandLine } from '../shared/core/command-line.ts'
 import { keepCompiledCode, processHost } from './cli/host.ts'
 import { run } from './cli/run.ts'
 import { startPeer } from './cli/start.ts'
-import { programVersion } from './cli/version.ts'
+import { programVersion } from '../shared/host/version.server.ts'
 import { PEER_OPTIONS } from './options.ts'
 
 keepCompiledCode()

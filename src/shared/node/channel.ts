@@ -33,6 +33,10 @@ export class StreamChannel implements Channel {
   #waitingBytes = 0
   #preamble: Preamble | undefined
   #hasEnded = false
+  #isResuming = false
+  /** Frames handed to `send` that are not in the stream yet, or wait for room. */
+  #unsettled = 0
+  #failure: MusterError | undefined
   #wakeReader: (() => void) | undefined
   #wakeWriter: (() => void) | undefined
   #sending: Promise<void> = Promise.resolve()
@@ -66,7 +70,7 @@ export class StreamChannel implements Channel {
         new MusterError('too-large', `a frame of ${frame.length} bytes; at most ${this.#maxFrameBytes}`)
       )
     }
-    const sent = this.#hasRoom() && this.#isIdle ? this.#write(frame) : this.#sending.then(() => this.#write(frame))
+    const sent = this.#hasRoom() && this.#unsettled === 0 ? this.#write(frame) : this.#sending.then(() => this.#write(frame))
     this.#sending = sent.catch(() => undefined) // each caller hears of its own failure
     return sent
   }
@@ -94,11 +98,6 @@ export class StreamChannel implements Channel {
   /** Sends bytes as they are, ahead of all frames. */
   sendOpening(bytes: Uint8Array): void {
     this.#stream.send(bytes)
-  }
-
-  #unsettled = 0
-  get #isIdle(): boolean {
-    return this.#unsettled === 0
   }
 
   async #write(frame: Uint8Array): Promise<void> {
@@ -146,8 +145,24 @@ export class StreamChannel implements Channel {
       this.abort(asMusterError(thrown, 'protocol-violation'))
       return
     }
-    if (this.#waitingBytes > MAX_WAITING_BYTES && this.#stream.readStatus === 'readable') this.#stream.pause()
+    if (!this.#isResuming) this.#pauseWhenFull()
     this.#wakeReader?.()
+  }
+
+  #pauseWhenFull(): void {
+    if (this.#waitingBytes > MAX_WAITING_BYTES && this.#stream.readStatus === 'readable') this.#stream.pause()
+  }
+
+  /** `resume` delivers what the stream buffered before it returns; a pause inside it would be undone at its end. */
+  #resumeWhenTaken(): void {
+    if (this.#waitingBytes > MAX_WAITING_BYTES || this.#stream.readStatus !== 'paused') return
+    this.#isResuming = true
+    try {
+      this.#stream.resume()
+    } finally {
+      this.#isResuming = false
+    }
+    this.#pauseWhenFull()
   }
 
   #onEnd(): void {
@@ -173,7 +188,6 @@ export class StreamChannel implements Channel {
     this.#wakeWriter?.()
   }
 
-  #failure: MusterError | undefined
   #fail(reason: MusterError): void {
     if (this.#closed.signal.aborted) return
     this.#failure = reason
@@ -187,7 +201,7 @@ export class StreamChannel implements Channel {
       const frame = this.#waiting.shift()
       if (frame !== undefined) {
         this.#waitingBytes -= frame.length
-        if (this.#waitingBytes <= MAX_WAITING_BYTES && this.#stream.readStatus === 'paused') this.#stream.resume()
+        this.#resumeWhenTaken()
         yield frame
         continue
       }

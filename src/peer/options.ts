@@ -1,0 +1,83 @@
+import { type CommandLine, parseCommandLine } from '../shared/core/command-line.ts'
+import { MAX_NICK_BYTES, nodeOptions, parseNick, programOptions } from '../shared/core/common-options.ts'
+import {
+  checkOptions,
+  listOption,
+  type Settings,
+  switchOption,
+  textOption,
+  type Values
+} from '../shared/core/options.ts'
+import { MAX_TOPIC_BYTES, normalTopicName } from '../shared/core/topic.ts'
+
+/** What `createPeer` takes. */
+export const PEER_SETTINGS = {
+  name: textOption<string, undefined>({
+    flag: '--name',
+    env: 'MUSTER_NAME',
+    placeholder: 'NICK',
+    help: 'what to be called by others',
+    expects: `a name of 1 to ${MAX_NICK_BYTES} bytes in UTF-8 without control characters`,
+    default: undefined,
+    otherwise: 'none',
+    parse: parseNick
+  }),
+  ...nodeOptions({
+    listen: '0.0.0.0:0',
+    http: 'off',
+    bootstrap: ['127.0.0.1:8468'],
+    dataOtherwise: "the first free of peer-1 to peer-16 in the user's data folder of the platform"
+  }),
+  memory: switchOption({
+    flag: '--memory',
+    env: 'MUSTER_MEMORY',
+    help: 'keep nothing on disk: a new identity each time',
+    default: false
+  }),
+  roster: switchOption({
+    flag: '--no-roster',
+    env: 'MUSTER_NO_ROSTER',
+    help: 'find members through the DHT alone',
+    default: true
+  })
+}
+
+/** What `npm run peer` takes. */
+export const PEER_OPTIONS = {
+  topic: listOption({
+    flag: '--topic',
+    env: 'MUSTER_TOPIC',
+    placeholder: 'NAME',
+    help: 'a topic to join',
+    expects: `a topic name of 1 to ${MAX_TOPIC_BYTES} bytes in UTF-8`,
+    default: ['global-chat'],
+    parse: normalTopicName
+  }),
+  ...PEER_SETTINGS,
+  ...programOptions({ logLevel: 'warn' })
+}
+
+export type PeerSettings = Settings<typeof PEER_SETTINGS>
+export type PeerValues = Values<typeof PEER_SETTINGS>
+
+/** What a peer does when nothing is said. */
+export const DEFAULTS: PeerValues = checkOptions(PEER_SETTINGS, {})
+
+/** What contradicts what, for `checkOptions`. A container sets MUSTER_DATA for all; there the flag --memory wins. */
+export function peerRules(
+  { data, memory }: Pick<PeerValues, 'data' | 'memory'>,
+  given?: ReadonlyMap<string, 'flag' | 'environment'>
+): string[] {
+  const isOverruled = given?.get('memory') === 'flag' && given.get('data') === 'environment'
+  return memory && data !== undefined && !isOverruled
+    ? ['--memory and --data contradict each other: leave one of them out']
+    : []
+}
+
+/** @throws MusterError `options-invalid`, one line for each problem. */
+export function commandLineFrom(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>
+): CommandLine<typeof PEER_OPTIONS> {
+  return parseCommandLine(PEER_OPTIONS, argv, env, { rules: peerRules })
+}

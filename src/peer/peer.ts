@@ -1,0 +1,201 @@
+import { type PeerId, parseAddress } from '../shared/core/address.ts'
+import { systemClock } from '../shared/core/clock.ts'
+import { asMusterError, MusterError } from '../shared/core/errors.ts'
+import { Emitter } from '../shared/core/events.ts'
+import { build, type Scope } from '../shared/core/lifecycle.ts'
+import { type Log, silentLog } from '../shared/core/log.ts'
+import { checkOptions } from '../shared/core/options.ts'
+import { topicOf } from '../shared/core/topic.ts'
+import { type Host, type HostTuning, openHost } from '../shared/host/host.server.ts'
+import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
+import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
+import type { WaitOptions } from '../shared/node/port.ts'
+import type { Status } from '../shared/status/status.ts'
+import { openDefaultPeerStore } from '../shared/store/paths.server.ts'
+import type { Group, Peer, PeerEvents } from './api.ts'
+import { createMessaging, type Messaging } from './messaging/messaging.ts'
+import { messageCounts } from './messaging/counts.ts'
+import { PEER_SETTINGS, type PeerSettings, type PeerValues } from './options.ts'
+import { TopicGroup } from './topics/group.ts'
+
+/** What `createPeer` takes; the README lists every setting with its default. */
+export type PeerOptions = PeerSettings & {
+  /** Where log lines go; nowhere by default. */
+  readonly log?: Log
+  /** For tests and simulations. */
+  readonly tuning?: HostTuning
+}
+
+/** Milliseconds between two attempts to find out whether the DHT answers, before it does. */
+const READY_PAUSE_MS = 500
+
+/**
+ * Starts a peer; it listens when this resolves, whether or not a bootstrap is there: listen for `ready` and `problem`.
+ * @throws MusterError `options-invalid` | `port-in-use` | `address-unavailable` | `data-locked` | `data-not-writable` |
+ *   `data-corrupt` | `identity-corrupt`.
+ */
+export async function createPeer(options: PeerOptions = {}): Promise<LibraryPeer> {
+  const { log = silentLog, tuning = {}, ...settings } = options
+  const values = checkOptions(PEER_SETTINGS, settings)
+  return await build(async scope => {
+    const openDefaultStore = () => openDefaultPeerStore({ log })
+    const topics = (): Status['topics'] => peer.topics()
+    const host = await openHost(scope, { ...values, role: 'peer', openDefaultStore, log, tuning }, topics)
+    const peer: LibraryPeer = new LibraryPeer(scope, host, values, log, tuning)
+    return peer
+  })
+}
+
+/** A `Peer` on this machine. */
+export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
+  readonly peerId: PeerId
+  readonly name: string | undefined
+  readonly node: Libp2pNode
+  readonly signal: AbortSignal
+  /** Where health, status and metrics are served; undefined when HTTP is off. */
+  readonly httpUrl: string | undefined
+  readonly #scope: Scope
+  readonly #host: Host
+  readonly #messaging: Messaging
+  readonly #groups = new Map<string, TopicGroup>()
+  readonly #joining = new Set<string>()
+  readonly #usesRoster: boolean
+  readonly #validityMs: number
+  readonly #log: Log
+  #isReady = false
+
+  constructor(scope: Scope, host: Host, values: PeerValues, log: Log, tuning: HostTuning) {
+    super()
+    const { node, roster, supervisor, metrics } = host
+    this.peerId = node.peerId
+    this.name = values.name
+    this.node = node
+    this.signal = scope.signal
+    this.httpUrl = host.httpUrl
+    this.#scope = scope
+    this.#host = host
+    this.#log = log
+    this.#usesRoster = values.roster
+    this.#validityMs = tuning.validityMs ?? PROVIDER_VALIDITY_MS
+    this.#messaging = scope.own(
+      createMessaging({
+        node,
+        connect: async (peerId, signal) => await this.#reach(peerId, signal),
+        membership: {
+          ownEnvelope: topicId => roster.own(topicId),
+          admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+        },
+        deliver: ({ topicId, ...message }) => {
+          const group = this.#groups.get(topicId)
+          if (group === undefined) throw new MusterError('not-a-member')
+          group.deliver(message)
+        },
+        metrics: messageCounts(metrics)
+      })
+    )
+    scope.defer(supervisor.on('problem', error => this.emit('problem', error as PeerEvents['problem'])))
+    scope.defer(async () => {
+      await Promise.all([...this.#groups.values()].map(group => group.close()))
+    })
+    void this.#watchReadiness()
+  }
+
+  get addresses(): readonly string[] {
+    return this.#host.addresses
+  }
+
+  get groups(): readonly Group[] {
+    return [...this.#groups.values()]
+  }
+
+  get isReady(): boolean {
+    return this.#isReady
+  }
+
+  async join(name: string): Promise<Group> {
+    if (this.signal.aborted) throw new MusterError('closed', 'the peer is closed')
+    const topic = await topicOf(name)
+    if (this.#groups.has(topic.id) || this.#joining.has(topic.id)) {
+      throw new MusterError('already-joined', `${JSON.stringify(topic.name)} is joined already`)
+    }
+    this.#joining.add(topic.id)
+    try {
+      const { node, roster, supervisor } = this.#host
+      const group = new TopicGroup(
+        topic,
+        { node, roster, bootstraps: supervisor, messaging: this.#messaging, clock: systemClock, log: this.#log },
+        {
+          name: this.name,
+          usesRoster: this.#usesRoster,
+          providerValidityMs: this.#validityMs,
+          onClosed: () => this.#groups.delete(topic.id)
+        }
+      )
+      this.#groups.set(topic.id, group)
+      await group.enter().catch(thrown => {
+        this.#groups.delete(topic.id)
+        throw thrown
+      })
+      return group
+    } finally {
+      this.#joining.delete(topic.id)
+    }
+  }
+
+  async connect(address: string, options: WaitOptions = {}): Promise<PeerId> {
+    const target = parseAddress(address)
+    const peerId = await this.node.connect(target, options)
+    this.#host.supervisor.add({ ...target, peerId })
+    return peerId
+  }
+
+  async status(): Promise<Status> {
+    return await this.#host.status()
+  }
+
+  /** For `/status`: unlike a bootstrap, a peer knows the names of its topics. */
+  topics(): Status['topics'] {
+    return this.groups.map(group => {
+      const members = group.members()
+      return {
+        key: group.topicId,
+        name: group.topic,
+        members: members.length,
+        list: members.map(({ peerId, name, verified }) => ({ peerId, ...(name === undefined ? {} : { name }), verified }))
+      }
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#scope.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #reach(peerId: PeerId, signal: AbortSignal): Promise<void> {
+    if (this.node.isConnected(peerId)) return
+    const group = [...this.#groups.values()].find(each => each.members().some(member => member.peerId === peerId))
+    if (group === undefined) throw new MusterError('not-a-member', 'not a member of any joined topic')
+    await group.reach(peerId, signal)
+  }
+
+  async #watchReadiness(): Promise<void> {
+    const { dht } = this.node
+    try {
+      while (!this.signal.aborted) {
+        await dht.ready({ signal: this.signal })
+        if (await dht.answers({ signal: this.signal })) break
+        await new Promise(resolve => systemClock.after(READY_PAUSE_MS, () => resolve(undefined)))
+      }
+    } catch (thrown) {
+      if (this.signal.aborted) return
+      this.emit('problem', asMusterError(thrown, 'closed', 'the DHT did not start') as PeerEvents['problem'])
+      return
+    }
+    if (this.signal.aborted) return
+    this.#isReady = true
+    this.emit('ready', undefined)
+  }
+}

@@ -1,0 +1,258 @@
+import type { PeerAddress, PeerId } from '../../shared/core/address.ts'
+import type { Clock } from '../../shared/core/clock.ts'
+import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { Emitter } from '../../shared/core/events.ts'
+import { Scope } from '../../shared/core/lifecycle.ts'
+import type { Log } from '../../shared/core/log.ts'
+import type { Topic } from '../../shared/core/topic.ts'
+import type { Node } from '../../shared/node/port.ts'
+import type { MemberRecord } from '../../shared/roster/record.ts'
+import type { Roster } from '../../shared/roster/roster.ts'
+import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import { announceTopic, type Announcement } from './announce.ts'
+import { type KnownMember, planMesh, reachPauseMs } from './mesh.ts'
+
+/** Candidates from the DHT and members remembered that one group deals with at a time. */
+const MAX_KNOWN = 4_096
+/** Milliseconds before a bootstrap whose topic stream ended is greeted again. */
+const REGREET_MS = 1_000
+/** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
+const REMEMBERED_AFTER_MS = 1_000
+
+export interface GroupNeeds {
+  readonly node: Pick<Node, 'connect' | 'isConnected' | 'dht' | 'peerId'>
+  readonly roster: Roster
+  readonly bootstraps: {
+    readonly up: readonly PeerId[]
+    on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
+  }
+  readonly messaging: {
+    send(topicId: string, topicKey: Uint8Array, to: PeerId, value: Value, options?: SendOptions): Promise<Omit<Receipt, 'topic'>>
+    forget(topicId: string): Promise<void>
+  }
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface GroupOptions {
+  readonly name: string | undefined
+  /** False: bootstraps are not asked and rumours are not followed; the DHT alone names candidates. */
+  readonly usesRoster: boolean
+  readonly providerValidityMs: number
+  readonly onClosed: () => void
+}
+
+/** One topic this peer is in. Members are proven: shown once their signed record is verified and they were reached. */
+export class TopicGroup extends Emitter<GroupEvents> implements Group {
+  readonly topic: string
+  readonly topicId: string
+  readonly signal: AbortSignal
+  readonly #topic: Topic
+  readonly #needs: GroupNeeds
+  readonly #options: GroupOptions
+  readonly #scope = new Scope()
+  readonly #known = new Map<PeerId, KnownMember>()
+  #announcement: Announcement | undefined
+  #undoNextPlan: (() => void) | undefined
+
+  constructor(topic: Topic, needs: GroupNeeds, options: GroupOptions) {
+    super()
+    this.topic = topic.name
+    this.topicId = topic.id
+    this.signal = this.#scope.signal
+    this.#topic = topic
+    this.#needs = needs
+    this.#options = options
+  }
+
+  /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
+  async enter(): Promise<void> {
+    const { roster, bootstraps, node, clock, log } = this.#needs
+    await roster.enter(this.#topic, this.#options.name)
+    this.#scope.defer(() => this.#options.onClosed())
+    this.#scope.defer(() => this.#undoNextPlan?.())
+    this.#scope.defer(roster.on('live', record => this.#onLive(record)))
+    this.#scope.defer(roster.on('heard', ({ record, isVouched }) => this.#onHeard(record, isVouched)))
+    this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
+    if (this.#options.usesRoster) {
+      this.#scope.defer(bootstraps.on('up', ({ peerId }) => void this.#greet(peerId)))
+      this.#scope.defer(roster.on('unlinked', ({ peerId }) => this.#onUnlinked(peerId)))
+      for (const peerId of bootstraps.up) void this.#greet(peerId)
+      this.#scope.defer(clock.after(REMEMBERED_AFTER_MS, () => this.#recall()))
+    }
+    this.#scope.defer(() => this.#sayGoodbye())
+    this.#announcement = announceTopic(
+      {
+        node,
+        topic: this.#topic,
+        clock,
+        log,
+        onCandidate: candidate => void this.#tryCandidate(candidate),
+        hasMembers: () => [...this.#known.values()].some(member => member.state === 'live')
+      },
+      this.#options.providerValidityMs
+    )
+  }
+
+  members(): readonly Member[] {
+    return [...this.#known.values()].filter(member => member.isShown).map(memberOf)
+  }
+
+  async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
+    const to = typeof member === 'string' ? member : member.peerId
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left; the message was not sent`)
+    if (this.#known.get(to)?.isShown !== true) {
+      throw new MusterError('not-a-member', `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`)
+    }
+    const receipt = await this.#needs.messaging.send(this.#topic.id, this.#topic.key, to, value, options)
+    return { ...receipt, topic: this.topic }
+  }
+
+  /** Hands a message that came for this group to whoever listens. */
+  deliver(message: Omit<Message, 'topic' | 'name'>): void {
+    if (this.listenerCount('message') === 0) throw new MusterError('refused', 'nobody listens for messages')
+    const name = this.#known.get(message.from)?.record.name
+    this.emit('message', { ...message, name, topic: this.topic })
+  }
+
+  /** Makes sure there is a connection to a member, for messages to one outside the mesh. */
+  async reach(peerId: PeerId, signal: AbortSignal): Promise<void> {
+    const known = this.#known.get(peerId)
+    if (known === undefined) throw new MusterError('not-a-member')
+    await this.#needs.node.connect({ peerId, addresses: known.record.addresses }, { signal })
+    this.#needs.roster.confirm(this.#topic.id, peerId)
+  }
+
+  leave(): Promise<void> {
+    return this.close()
+  }
+
+  close(): Promise<void> {
+    return this.#scope.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    const { roster, messaging } = this.#needs
+    const holders = this.#announcement?.holders ?? []
+    await roster.exit(this.#topic.id, holders)
+    await Promise.all([messaging.forget(this.#topic.id), this.#announcement?.close()])
+  }
+
+  // — finding —
+
+  async #greet(peerId: PeerId): Promise<void> {
+    try {
+      await this.#needs.roster.greet(peerId, this.#topic, this.signal)
+    } catch (thrown) {
+      if (!this.signal.aborted) this.#needs.log.debug({ err: thrown, peerId, topic: this.#topic.id }, 'HELLO not answered')
+    }
+  }
+
+  #onUnlinked(peerId: PeerId): void {
+    const { bootstraps, clock } = this.#needs
+    if (!bootstraps.up.includes(peerId)) return
+    const undo = clock.after(REGREET_MS, () => {
+      if (bootstraps.up.includes(peerId) && !this.signal.aborted) void this.#greet(peerId)
+    })
+    this.signal.addEventListener('abort', undo, { once: true })
+  }
+
+  /** Nobody answered so far: whoever was here before the restart may still be at the same address. */
+  #recall(): void {
+    if (this.#known.size > 0) return
+    for (const record of this.#needs.roster.members(this.#topic.id)) this.#onHeard(record, false)
+  }
+
+  /** A name from the DHT: its own record comes with its answer to our HELLO. */
+  async #tryCandidate(candidate: PeerAddress): Promise<void> {
+    if (this.#known.get(candidate.peerId)?.state === 'live' || candidate.peerId === this.#needs.node.peerId) return
+    try {
+      await this.#needs.node.connect(candidate, { signal: this.signal })
+    } catch (thrown) {
+      if (!this.signal.aborted) this.#needs.log.debug({ err: thrown, peerId: candidate.peerId }, 'a provider is not reachable')
+      return
+    }
+    await this.#greet(candidate.peerId)
+  }
+
+  #onHeard(record: MemberRecord, isVouched: boolean): void {
+    if (record.topicId !== this.topicId || !this.#options.usesRoster) return
+    const known = this.#known.get(record.peerId)
+    if (known !== undefined) {
+      known.record = record
+      if (known.state === 'rumour' && isVouched) known.state = 'vouched'
+      if (known.state !== 'live') known.retryAt = 0
+    } else if (this.#known.size < MAX_KNOWN) this.#add(record, isVouched ? 'vouched' : 'rumour')
+    this.#plan()
+  }
+
+  #onLive(record: MemberRecord): void {
+    if (record.topicId !== this.topicId) return
+    const known = this.#known.get(record.peerId) ?? this.#add(record, 'live')
+    const isNews = known.state !== 'live' || !known.isShown
+    known.record = record
+    known.state = 'live'
+    known.failures = 0
+    known.isShown = true
+    if (isNews) this.emit('member', memberOf(known))
+  }
+
+  #onGone(record: MemberRecord, reason: LeaveReason): void {
+    const known = this.#known.get(record.peerId)
+    if (record.topicId !== this.topicId || known === undefined) return
+    this.#known.delete(record.peerId)
+    if (known.isShown) this.emit('left', { peerId: record.peerId, name: record.name ?? known.record.name, reason })
+    this.#plan() // a place in the mesh may be free
+  }
+
+  #add(record: MemberRecord, state: KnownMember['state']): KnownMember {
+    const member: KnownMember = { record, state, isShown: false, isBeingReached: false, failures: 0, retryAt: 0 }
+    this.#known.set(record.peerId, member)
+    return member
+  }
+
+  #plan(): void {
+    if (this.signal.aborted) return
+    const { clock } = this.#needs
+    const { reach, list, nextAt } = planMesh(clock.now(), this.#known)
+    for (const peerId of reach) void this.#reachNow(peerId)
+    for (const peerId of list) {
+      const member = this.#known.get(peerId)
+      if (member === undefined) continue
+      member.isShown = true
+      this.emit('member', memberOf(member))
+    }
+    this.#undoNextPlan?.()
+    this.#undoNextPlan = nextAt === undefined ? undefined : clock.after(Math.max(0, nextAt - clock.now()), () => this.#plan())
+  }
+
+  async #reachNow(peerId: PeerId): Promise<void> {
+    const member = this.#known.get(peerId)
+    if (member === undefined) return
+    const { node, roster, clock } = this.#needs
+    member.isBeingReached = true
+    try {
+      await node.connect({ peerId, addresses: member.record.addresses }, { signal: this.signal })
+      if (this.#known.get(peerId) !== member) return
+      roster.confirm(this.topicId, peerId) // shown now; should it no longer be in the topic, its refusal takes it out again
+      void this.#greet(peerId)
+    } catch (thrown) {
+      member.failures++
+      member.retryAt = clock.now() + reachPauseMs(member.failures)
+      const isPast = member.record.expiresMs <= clock.now()
+      if (isPast && !member.isShown) this.#known.delete(peerId)
+      if (!this.signal.aborted) this.#needs.log.debug({ err: asMusterError(thrown, 'unreachable'), peerId }, 'member not reached')
+    } finally {
+      member.isBeingReached = false
+      this.#plan()
+    }
+  }
+}
+
+function memberOf({ record, state }: KnownMember): Member {
+  return { peerId: record.peerId, name: record.name, addresses: record.addresses, verified: state === 'live' }
+}

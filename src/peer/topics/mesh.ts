@@ -1,0 +1,56 @@
+import type { PeerId } from '../../shared/core/address.ts'
+import type { MemberRecord } from '../../shared/roster/record.ts'
+
+/** Members a peer keeps a connection to in one topic; beyond it the rest is listed and dialled on demand. */
+export const MAX_MESH = 64
+/** Dials of candidates under way at once, in one topic. */
+export const MAX_PARALLEL_REACHES = 16
+/** Shortest and longest pause before a member that could not be reached is tried again, in milliseconds. */
+export const REACH_MIN_MS = 1_000
+export const REACH_MAX_MS = 60_000
+
+/** A member as a group sees it. */
+export interface KnownMember {
+  record: MemberRecord
+  /** `live`: reached. `vouched`: a live member says it is there. `rumour`: somebody said so. */
+  state: 'live' | 'vouched' | 'rumour'
+  /** It has been shown to the user. */
+  isShown: boolean
+  isBeingReached: boolean
+  failures: number
+  /** Not to be tried before this time. */
+  retryAt: number
+}
+
+export interface MeshPlan {
+  /** To be dialled now. */
+  readonly reach: readonly PeerId[]
+  /** Listed without being reached: the mesh is full, or they cannot be reached but a live member vouches. */
+  readonly list: readonly PeerId[]
+  /** When to plan again, if nothing happens before. */
+  readonly nextAt: number | undefined
+}
+
+/** Whom to dial and whom to list, from what is known: pure, so that a table of cases can test it. */
+export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, maxMesh = MAX_MESH): MeshPlan {
+  const members = [...known]
+  const inMesh = members.filter(([, member]) => member.state === 'live' || member.isBeingReached).length
+  const underWay = members.filter(([, member]) => member.isBeingReached).length
+  const waiting = members.filter(([, member]) => member.state !== 'live' && !member.isBeingReached)
+  const due = waiting
+    .filter(([, member]) => member.retryAt <= now)
+    .sort(([, a], [, b]) => a.failures - b.failures || Number(b.state === 'vouched') - Number(a.state === 'vouched'))
+  const room = Math.max(0, Math.min(maxMesh - inMesh, MAX_PARALLEL_REACHES - underWay))
+  const reach = due.slice(0, room).map(([peerId]) => peerId)
+  const isFull = inMesh + reach.length >= maxMesh
+  const list = waiting
+    .filter(([peerId, member]) => !member.isShown && !reach.includes(peerId) && (isFull || (member.state === 'vouched' && member.failures > 0)))
+    .map(([peerId]) => peerId)
+  const later = isFull ? [] : waiting.filter(([, member]) => member.retryAt > now).map(([, member]) => member.retryAt)
+  return { reach, list, nextAt: later.length === 0 ? undefined : Math.min(...later) }
+}
+
+/** Milliseconds until a member that could not be reached `failures` times is tried again. */
+export function reachPauseMs(failures: number): number {
+  return Math.min(REACH_MAX_MS, REACH_MIN_MS * 2 ** Math.min(failures - 1, 16))
+}

@@ -1,0 +1,178 @@
+import {
+  checkOptions,
+  defaultsOf,
+  failOn,
+  type Given,
+  hint,
+  type Option,
+  type OptionTable,
+  parseList,
+  parseText,
+  type Rules,
+  shown,
+  type Values
+} from './options.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+export interface CommandLine<T extends OptionTable> {
+  readonly values: Values<T>
+  /** The keys the user gave a value, and how; the others have their defaults. */
+  readonly given: Given<T>
+}
+
+interface Occurrence {
+  /** The flag as it was written, for messages. */
+  readonly name: string
+  /** Undefined for a flag without `=` that takes none. */
+  readonly text: string | undefined
+}
+
+/**
+ * Reads flags (`--flag value`, `--flag=value`, repeated for lists) and environment variables (lists with commas in
+ * between, empty means unset). Flags win over the environment, also as a whole list.
+ * A table with `help` or `version` gets those even when all the rest is wrong.
+ * @throws MusterError `options-invalid`, one line for each problem.
+ */
+export function parseCommandLine<T extends OptionTable>(
+  table: T,
+  argv: readonly string[],
+  env: Environment,
+  { rules }: { rules?: Rules<T> } = {}
+): CommandLine<T> {
+  const problems: string[] = []
+  const flags = readFlags(table, argv, problems)
+  const asked = ['help', 'version'].find(key => flags.has(key))
+  if (asked !== undefined) {
+    const values = { ...defaultsOf(table), [asked]: true }
+    return { values: Object.freeze(values) as unknown as Values<T>, given: new Map([[asked, 'flag']]) }
+  }
+  const settings: Record<string, unknown> = {}
+  const given = new Map<string, 'flag' | 'environment'>()
+  for (const [key, option] of Object.entries(table)) {
+    const occurrences = flags.get(key) ?? readEnvironment(option, env)
+    if (occurrences === undefined) continue
+    given.set(key, flags.has(key) ? 'flag' : 'environment')
+    settings[key] = valueFrom(option, occurrences, problems)
+  }
+  failOn(problems)
+  const checkRules = rules === undefined ? {} : { rules: (values: Values<T>) => rules(values, given) }
+  return { values: checkOptions(table, settings as object, checkRules), given }
+}
+
+function readFlags(table: OptionTable, argv: readonly string[], problems: string[]): Map<string, Occurrence[]> {
+  const found = new Map<string, Occurrence[]>()
+  const flags = Object.values(table).map(option => option.flag)
+  for (let i = 0; i < argv.length; i++) {
+    const [, name = '', inline] = /^([^=]*)(?:=(.*))?$/s.exec(argv[i]!) ?? []
+    const entry = Object.entries(table).find(([, { flag, short }]) => name === flag || name === short)
+    if (!name.startsWith('-') || name === '-') problems.push(`${shown(argv[i])}: expected a flag that starts with --`)
+    else if (entry === undefined) {
+      problems.push(`${name.slice(0, 60)}: there is no such flag${hint(name, flags)}`)
+      // Its value would otherwise be a second problem.
+      if (inline === undefined && argv[i + 1] !== undefined && !argv[i + 1]!.startsWith('-')) i++
+    } else {
+      const [key, option] = entry
+      let text = inline
+      if (text === undefined && option.kind !== 'switch') {
+        if (argv[i + 1] === undefined || argv[i + 1]!.startsWith('--')) {
+          problems.push(`${name}: received nothing, expected ${option.expects}`)
+          continue
+        }
+        text = argv[++i]
+      }
+      found.set(key, [...(found.get(key) ?? []), { name, text }])
+    }
+  }
+  return found
+}
+
+function readEnvironment(option: Option, env: Environment): Occurrence[] | undefined {
+  const text = option.env === undefined ? undefined : env[option.env]?.trim()
+  if (option.env === undefined || text === undefined || text === '') return undefined
+  const name = option.env
+  if (option.kind !== 'list') return [{ name, text }]
+  const items = text.split(',').map(item => item.trim())
+  return items.filter(item => item !== '').map(item => ({ name, text: item }))
+}
+
+function valueFrom(option: Option, occurrences: readonly Occurrence[], problems: string[]): unknown {
+  const { name, text } = occurrences[0] ?? { name: option.flag, text: '' }
+  if (option.kind === 'list') {
+    return parseList(
+      option,
+      name,
+      occurrences.map(occurrence => occurrence.text),
+      problems
+    )
+  }
+  if (option.kind === 'switch') {
+    const isOn = switchWord(text)
+    if (isOn !== undefined) return isOn ? !option.default : option.default
+    problems.push(`${name}: received ${shown(text)}, expected true or false, or nothing`)
+    return undefined
+  }
+  if (occurrences.length > 1) {
+    const all = occurrences.map(occurrence => shown(occurrence.text)).join(' and ')
+    problems.push(`${name}: received ${all}, expected it once`)
+    return undefined
+  }
+  return parseText(option, name, text, problems)
+}
+
+function switchWord(text: string | undefined): boolean | undefined {
+  if (text === undefined || /^(1|true|yes|on)$/i.test(text)) return true
+  return /^(0|false|no|off)$/i.test(text) ? false : undefined
+}
+
+/** One row of the table in the README and in the help. */
+export interface OptionRow {
+  readonly key: string
+  /** With its placeholder, and `…` when it may be repeated: `--bootstrap ADDRESS…`. */
+  readonly flag: string
+  readonly env: string
+  readonly default: string
+  readonly help: string
+}
+
+/** The options as texts, in the order of the table. A test keeps the documents equal to it. */
+export function optionsTable(table: OptionTable): OptionRow[] {
+  return Object.entries(table).map(([key, option]) => ({
+    key,
+    flag: flagText(option),
+    env: option.env ?? '',
+    default: defaultText(option),
+    help: option.help
+  }))
+}
+
+function flagText(option: Option): string {
+  const name = option.short === undefined ? option.flag : `${option.short}, ${option.flag}`
+  if (option.kind === 'switch') return name
+  return `${name} ${option.placeholder}${option.kind === 'list' ? '…' : ''}`
+}
+
+function defaultText(option: Option): string {
+  if (option.kind === 'switch') return ''
+  if (option.kind === 'list') return option.default.join(',')
+  return option.default ?? option.otherwise ?? ''
+}
+
+/** The text for `--help`: `usage`, then each flag with what it does, its default and its variable. Ends with a line break. */
+export function helpText(table: OptionTable, usage: string): string {
+  const rows = optionsTable(table)
+  const width = Math.max(...rows.map(row => row.flag.length))
+  const lines = rows.map(row => {
+    const notes = [row.default === '' ? '' : `default ${row.default}`, row.env].filter(note => note !== '')
+    return `  ${row.flag.padEnd(width)}  ${row.help}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`
+  })
+  return [
+    usage.trimEnd(),
+    '',
+    'Options, with the environment variable that stands in for the flag:',
+    ...lines,
+    '',
+    'A flag with … may be given several times; its variable takes commas in between.',
+    ''
+  ].join('\n')
+}

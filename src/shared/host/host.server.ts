@@ -1,0 +1,210 @@
+import { Key } from 'interface-datastore'
+import { type DialAddress, type PeerId, parseAddress } from '../core/address.ts'
+import { systemClock } from '../core/clock.ts'
+import { isMusterError } from '../core/errors.ts'
+import type { Scope } from '../core/lifecycle.ts'
+import type { Log } from '../core/log.ts'
+import { systemRandom } from '../core/random.ts'
+import { deadline } from '../core/signals.ts'
+import { createIdentity, type Identity, identityFrom, unseal } from '../node/keys.ts'
+import { createLibp2pNode, type Libp2pNode } from '../node/libp2p.server.ts'
+import type { Libp2pNodeOptions } from '../node/options.ts'
+import type { Preset } from '../node/presets.ts'
+import { createSupervisor, type Supervisor } from '../node/supervisor.ts'
+import { createRoster, type Roster } from '../roster/roster.ts'
+import { RosterRows } from '../roster/rows.ts'
+import { createStatusServer } from '../status/http.server.ts'
+import { type Metrics, silentMetrics } from '../status/metrics.ts'
+import type { Status } from '../status/status.ts'
+import { loadIdentity } from '../store/identity.server.ts'
+import { createKnownAddresses } from '../store/known.ts'
+import { openStore } from '../store/level.server.ts'
+import { memoryStore } from '../store/memory.ts'
+import type { Store } from '../store/port.ts'
+import { programVersion } from './version.server.ts'
+
+/** What both programs are told. */
+export interface HostOptions {
+  readonly role: 'bootstrap' | 'peer'
+  readonly name?: string | undefined
+  readonly listen: string
+  readonly announce: readonly string[]
+  readonly bootstrap: readonly string[]
+  readonly network: string
+  readonly preset: Preset
+  readonly http: string
+  /** The data folder; the platform's for the role when undefined. */
+  readonly data: string | undefined
+  readonly memory: boolean
+  readonly openDefaultStore: () => Promise<Store>
+  readonly log: Log
+  readonly tuning: HostTuning
+}
+
+/** What tests and simulations of failures set, beyond what users do. */
+export interface HostTuning {
+  /** Validity of provider and member records, in milliseconds; 30 min by default. */
+  readonly validityMs?: number
+  readonly maxConnections?: number
+}
+
+/** What a bootstrap and a peer have in common: store, identity, node, roster, supervision, status. */
+export interface Host {
+  readonly store: Store
+  readonly node: Libp2pNode
+  readonly roster: Roster
+  readonly supervisor: Supervisor
+  readonly metrics: Metrics
+  /** Own addresses with `/p2p/<peer id>`. */
+  readonly addresses: readonly string[]
+  readonly httpUrl: string | undefined
+  status(): Promise<Status>
+}
+
+/** Rows under this key keep the port of the last run, so that others find a peer where it was. */
+const LAST_PORT = new Key('/muster/port')
+/** Milliseconds the DHT of a peer starts later: its module is loaded while the first member is being dialled otherwise. */
+const PEER_DHT_DELAY_MS = 150
+const HEALTH_TIMEOUT_MS = 3_000
+
+export async function openHost(scope: Scope, options: HostOptions, topics: () => Status['topics']): Promise<Host> {
+  const { role, log, tuning } = options
+  const startedAt = performance.now()
+  const wantsMetrics = options.http !== 'off'
+  const [store, metrics] = await Promise.all([
+    openStoreOf(options),
+    wantsMetrics ? import('../status/prometheus.server.ts').then(({ createMetrics }) => createMetrics({ log })) : silentMetrics
+  ])
+  scope.own(store)
+  const identity = await identityOf(store)
+  const node = scope.own(await listen(store, {
+    identity,
+    network: options.network,
+    preset: options.preset,
+    listen: [parseAddress(options.listen).address],
+    announce: options.announce.map(text => parseAddress(text).address),
+    store,
+    version: programVersion(),
+    mayBeAlone: role === 'bootstrap',
+    dhtDelayMs: role === 'bootstrap' ? 0 : PEER_DHT_DELAY_MS,
+    log,
+    ...(tuning.validityMs === undefined ? {} : { providerValidityMs: tuning.validityMs }),
+    ...(tuning.maxConnections === undefined ? {} : { maxConnections: tuning.maxConnections }),
+    ...('libp2p' in metrics ? { libp2pMetrics: metrics.libp2p } : {}),
+    onConnectionRefused: why => metrics.increment('muster_connections_refused_total', { reason: why }),
+    onDhtRefusal: why => metrics.increment('muster_dht_requests_refused_total', { reason: why })
+  }))
+  const roster = scope.own(
+    await createRoster(
+      { node, unseal, rows: new RosterRows(store.datastore), metrics, log },
+      { keepsEveryTopic: role === 'bootstrap', ...(tuning.validityMs === undefined ? {} : { validityMs: tuning.validityMs }) }
+    )
+  )
+  const supervisor = scope.own(
+    createSupervisor(
+      {
+        node,
+        known: createKnownAddresses(store.datastore),
+        clock: systemClock,
+        random: systemRandom,
+        log,
+        onRedial: () => metrics.increment('muster_bootstrap_redials_total')
+      },
+      others(options.bootstrap, identity.peerId)
+    )
+  )
+
+  async function health(signal?: AbortSignal): Promise<Status['health']> {
+    using limit = deadline(HEALTH_TIMEOUT_MS, 'health', signal)
+    const ok = await node.dht.answers({ signal: limit.signal }).catch(() => false)
+    return ok ? { ok } : { ok, reason: node.dht.size === 0 ? 'no other node is known yet' : 'the DHT does not answer' }
+  }
+
+  async function status(): Promise<Status> {
+    const connections = node.connections()
+    const inbound = connections.filter(connection => connection.inbound).length
+    const [{ providers, records }, bytes, healthNow] = await Promise.all([node.dht.counts(), store.bytes(), health()])
+    return {
+      role,
+      peerId: node.peerId,
+      ...(options.name === undefined ? {} : { name: options.name }),
+      network: options.network,
+      version: programVersion(),
+      addresses: host.addresses,
+      uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
+      connections: { inbound, outbound: connections.length - inbound },
+      routingTable: { size: node.dht.size },
+      topics: topics(),
+      records: { count: records, bytes: 0, providers, members: roster.counts.members },
+      disk: { path: store.path ?? null, bytes },
+      health: healthNow
+    }
+  }
+
+  metrics.set('muster_info', 1, { version: programVersion() })
+  metrics.collect('muster_uptime_seconds', () => (performance.now() - startedAt) / 1000)
+  metrics.collect('muster_topics', () => roster.counts.topics)
+  metrics.collect('muster_members', () => roster.counts.members)
+  metrics.collect('muster_dht_table_size', () => node.dht.size)
+  metrics.collect('muster_dht_providers', async () => (await node.dht.counts()).providers)
+  metrics.collect('muster_dht_records', async () => (await node.dht.counts()).records)
+  metrics.collect('muster_bootstrap_connected', () => supervisor.up.length)
+  metrics.collect('muster_store_bytes', () => store.bytes())
+
+  const server = wantsMetrics
+    ? scope.own(
+        await createStatusServer(
+          { status, metrics: () => metrics.text(), health: async signal => healthAnswer(await health(signal)) },
+          { listen: options.http, log }
+        )
+      )
+    : undefined
+  const host: Host = {
+    store,
+    node,
+    roster,
+    supervisor,
+    metrics,
+    get addresses() {
+      return node.addresses.map(address => `${address}/p2p/${node.peerId}`)
+    },
+    httpUrl: server?.url,
+    status
+  }
+  return host
+}
+
+function healthAnswer({ ok, reason }: Status['health']): { ok: boolean; reason?: string } {
+  return reason === undefined ? { ok } : { ok, reason }
+}
+
+async function openStoreOf({ memory, data, log, openDefaultStore }: HostOptions): Promise<Store> {
+  if (memory) return memoryStore()
+  return data === undefined ? await openDefaultStore() : await openStore(data, { log })
+}
+
+async function identityOf(store: Store): Promise<Identity> {
+  if (store.path === undefined) return await createIdentity()
+  const generate = async (): Promise<Uint8Array> => (await createIdentity()).bytes
+  return identityFrom(await loadIdentity(store.path, { generate, check: identityFrom }))
+}
+
+/** Starts the node; with port 0 at the port of the last run, if that is free, so that remembered addresses stay true. */
+async function listen(store: Store, options: Libp2pNodeOptions): Promise<Libp2pNode> {
+  const [address = ''] = options.listen
+  if (store.path === undefined || !address.endsWith('/tcp/0')) return await createLibp2pNode(options)
+  const isKnown = await store.datastore.has(LAST_PORT)
+  const last = isKnown ? new TextDecoder().decode(await store.datastore.get(LAST_PORT)) : '0'
+  const node = await createLibp2pNode({ ...options, listen: [address.replace(/0$/, last)] }).catch(thrown => {
+    if (last === '0' || !isMusterError(thrown, 'port-in-use')) throw thrown
+    return createLibp2pNode(options)
+  })
+  const port = /\/tcp\/(\d+)$/.exec(node.addresses.at(-1) ?? '')?.[1]
+  if (port !== undefined && port !== last) await store.datastore.put(LAST_PORT, new TextEncoder().encode(port))
+  return node
+}
+
+/** The bootstraps to keep connected, ourselves left out. */
+function others(texts: readonly string[], self: PeerId): DialAddress[] {
+  return texts.map(parseAddress).filter(({ peerId }) => peerId !== self)
+}

@@ -1,0 +1,167 @@
+import { type DialAddress, type PeerId, shortAddress } from '../core/address.ts'
+import { type Clock, sleep } from '../core/clock.ts'
+import { asMusterError, MusterError } from '../core/errors.ts'
+import { Emitter, type Subscribable } from '../core/events.ts'
+import { type Closable, reportUncaught, Scope } from '../core/lifecycle.ts'
+import type { Log } from '../core/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Node } from './port.ts'
+
+/** Shortest and longest pause between two dials of the same address, in milliseconds; it doubles in between. */
+export const REDIAL_MIN_MS = 500
+export const REDIAL_MAX_MS = 30_000
+/** A connection that held this long starts the pauses from the shortest again. */
+const STABLE_MS = 10_000
+
+export interface SupervisorEvents extends Record<string, unknown> {
+  /** An address of the list is connected and its identity is as expected. */
+  up: { readonly peerId: PeerId; readonly address: string }
+  down: { readonly peerId: PeerId; readonly address: string }
+  /** Something only the user can mend; said once per address until it changes. */
+  problem: MusterError
+}
+
+export interface SupervisorNeeds {
+  readonly node: Pick<Node, 'connect' | 'disconnect' | 'isConnected' | 'on' | 'peerId'>
+  /** Trust on first use: which peer id answered at an address the first time. */
+  readonly known: {
+    get(address: string): Promise<PeerId | undefined>
+    remember(address: string, peerId: PeerId): Promise<void>
+  }
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly onRedial?: () => void
+}
+
+/**
+ * Keeps connections to a list of addresses for ever: endless retries with backoff and jitter. libp2p dials a bootstrap
+ * once, and its keep-alive gives up after 31 s (T8).
+ */
+export interface Supervisor extends Closable, Subscribable<SupervisorEvents> {
+  /** Peer ids that are up right now. */
+  readonly up: readonly PeerId[]
+  /** True once every address was tried at least once. */
+  readonly hasTriedAll: boolean
+  add(target: DialAddress): void
+}
+
+export function createSupervisor(needs: SupervisorNeeds, targets: readonly DialAddress[]): Supervisor {
+  const supervisor = new RedialSupervisor(needs)
+  for (const target of targets) supervisor.add(target)
+  return supervisor
+}
+
+/** The pause before dial number `attempt` (from 1) after a failure, between half and all of the doubled pause. */
+export function redialPauseMs(attempt: number, random: Random): number {
+  const full = Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** Math.min(attempt - 1, 16))
+  return full / 2 + (random() * full) / 2
+}
+
+class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
+  readonly signal: AbortSignal
+  readonly #needs: SupervisorNeeds
+  readonly #scope = new Scope()
+  readonly #targets = new Map<string, { tried: boolean; up: PeerId | undefined }>()
+
+  constructor(needs: SupervisorNeeds) {
+    super()
+    this.#needs = needs
+    this.signal = this.#scope.signal
+  }
+
+  get up(): readonly PeerId[] {
+    return [...new Set([...this.#targets.values()].flatMap(({ up }) => up ?? []))]
+  }
+
+  get hasTriedAll(): boolean {
+    return [...this.#targets.values()].every(target => target.tried)
+  }
+
+  add(target: DialAddress): void {
+    if (this.#targets.has(target.address) || this.signal.aborted) return
+    this.#targets.set(target.address, { tried: false, up: undefined })
+    const loop = this.#keep(target).catch(thrown => {
+      if (!this.signal.aborted) reportUncaught(thrown)
+    })
+    this.#scope.defer(() => loop)
+  }
+
+  close(): Promise<void> {
+    return this.#scope.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #keep(target: DialAddress): Promise<void> {
+    const { clock, random, log, onRedial } = this.#needs
+    const state = this.#targets.get(target.address)
+    if (state === undefined) return
+    let lastProblem = ''
+    for (let attempt = 1; !this.signal.aborted; attempt++) {
+      if (attempt > 1) {
+        await sleep(clock, redialPauseMs(attempt - 1, random), this.signal)
+        onRedial?.()
+      }
+      try {
+        const peerId = await this.#connect(target)
+        lastProblem = ''
+        const since = clock.now()
+        await this.#whileUp(target, peerId, state)
+        if (clock.now() - since >= STABLE_MS) attempt = 0
+      } catch (thrown) {
+        if (this.signal.aborted) return
+        const error = asMusterError(thrown, 'unreachable')
+        log.debug({ err: error, address: target.address, attempt }, 'bootstrap not reached')
+        if (error.code !== lastProblem) this.emit('problem', error)
+        lastProblem = error.code
+      } finally {
+        state.tried = true
+      }
+    }
+  }
+
+  /** Dials, and checks who answered. Dialled without the expected id, so that a changed one can be told apart. */
+  async #connect({ address, peerId: wanted }: DialAddress): Promise<PeerId> {
+    const { node, known } = this.#needs
+    const expected = wanted ?? (await known.get(address))
+    if (expected !== undefined && node.isConnected(expected)) return expected
+    const peerId = await node.connect({ address }, { signal: this.signal })
+    if (expected !== undefined && peerId !== expected) {
+      await node.disconnect(peerId)
+      throw new MusterError(
+        'bootstrap-identity-changed',
+        `${shortAddress(address)} answered as ${peerId}, but ${wanted === undefined ? 'it was' : 'you named'} ${expected}. ` +
+          `If the change is intended, name it once in full: --bootstrap ${address}/p2p/${peerId}`
+      )
+    }
+    if (wanted !== undefined || expected === undefined) await known.remember(address, peerId)
+    return peerId
+  }
+
+  async #whileUp(target: DialAddress, peerId: PeerId, state: { up: PeerId | undefined }): Promise<void> {
+    const { node } = this.#needs
+    const { address } = target
+    const lost = Promise.withResolvers<void>()
+    const undo = node.on('disconnect', gone => {
+      if (gone.peerId === peerId) lost.resolve()
+    })
+    const onAbort = (): void => lost.resolve()
+    this.signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      if (!node.isConnected(peerId)) return
+      state.up = peerId
+      this.emit('up', { peerId, address })
+      await lost.promise
+    } finally {
+      undo()
+      this.signal.removeEventListener('abort', onAbort)
+      if (state.up !== undefined) {
+        state.up = undefined
+        this.emit('down', { peerId, address })
+      }
+    }
+  }
+}

@@ -1,0 +1,38 @@
+// docs/limits.md lists every constant; a test keeps page and code equal.
+
+/** How long a member record counts, in milliseconds; it is renewed at a third of it. */
+export const RECORD_VALIDITY_MS = 30 * 60_000
+/** Longest validity accepted from others. */
+export const MAX_RECORD_VALIDITY_MS = 2 * 60 * 60_000
+/** How far clocks of two hosts may differ before records are refused. */
+export const MAX_CLOCK_SKEW_MS = 5 * 60_000
+
+/** Topics one node keeps a roster of. */
+export const MAX_TOPICS = 10_000
+/** Members kept per topic. */
+export const MAX_MEMBERS_PER_TOPIC = 4_096
+/** Members kept in all, goodbyes that are still remembered included. */
+export const MAX_ROSTER_ENTRIES = 50_000
+/** Topics one peer may be listed in. */
+export const MAX_TOPICS_PER_PEER = 128
+/** Members one neighbour may make known that did not come to us themselves. */
+export const MAX_VOUCHED_PER_PEER = 1_024
+
+/** Topic streams one connection may have open towards us. */
+export const MAX_TOPIC_STREAMS_PER_CONNECTION = 4
+/** Frames a second on one topic stream… */
+export const TOPIC_FRAMES_PER_SECOND = 200
+/** …and at once. */
+export const TOPIC_FRAMES_BURST = 2_000
+
+/** Milliseconds a HELLO waits for its answer. */
+export const HELLO_TIMEOUT_MS = 5_000
+/** Members that are checked at once for being alive. */
+export const MAX_PARALLEL_PROBES = 16
+/** Milliseconds after a start until members remembered from before are checked; most come back by themselves. */
+export const RESTART_GRACE_MS = 5_000
+/** Milliseconds in which a member that was just found alive is not checked again. */
+export const PROBE_PAUSE_MS = 5_000
+
+/** Frames that wait for a neighbour that does not read, before its stream is given up; it comes back and asks anew. */
+export const MAX_UNSENT_TOPIC_FRAMES = 1_024

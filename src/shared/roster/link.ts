@@ -1,0 +1,72 @@
+import type { PeerId } from '../core/address.ts'
+import { MusterError } from '../core/errors.ts'
+import type { TopicId } from '../core/topic.ts'
+import type { Channel } from '../node/port.ts'
+import { type TopicFrame, topicFrameCodec } from '../wire/topic.ts'
+import { MAX_UNSENT_TOPIC_FRAMES, TOPIC_FRAMES_BURST, TOPIC_FRAMES_PER_SECOND } from './limits.ts'
+
+export type FrameKind = 'hello' | 'members' | 'update' | 'lost' | 'refusal' | 'unwatch'
+
+/** One topic stream to a neighbour. A HELLO, from either side, makes a topic shared: news of it goes both ways. */
+export class Link {
+  readonly channel: Channel
+  readonly shared = new Set<TopicId>()
+  /** HELLOs that wait for their answer; an answer nobody asked for is a violation. */
+  readonly pending = new Map<TopicId, PromiseWithResolvers<void>>()
+  readonly #onSent: (kind: FrameKind) => void
+  #unsent = 0
+  #tokens = TOPIC_FRAMES_BURST
+  #tokensAt: number
+
+  constructor(channel: Channel, now: number, onSent: (kind: FrameKind) => void) {
+    this.channel = channel
+    this.#tokensAt = now
+    this.#onSent = onSent
+  }
+
+  get peerId(): PeerId {
+    return this.channel.peerId
+  }
+
+  get isOpen(): boolean {
+    return !this.channel.signal.aborted
+  }
+
+  /** Queues a frame; a neighbour that does not read for long loses its stream instead of growing our memory. */
+  send(frame: TopicFrame): void {
+    if (!this.isOpen) return
+    if (this.#unsent >= MAX_UNSENT_TOPIC_FRAMES) {
+      this.channel.abort(new MusterError('limit-reached', 'the neighbour does not read'))
+      return
+    }
+    this.#unsent++
+    this.#onSent(kindOf(frame))
+    this.channel.send(topicFrameCodec.encode(frame)).then(
+      () => this.#unsent--,
+      () => this.#unsent-- // the channel is gone; its reader deals with that
+    )
+  }
+
+  /** False when the neighbour sends faster than it may. */
+  mayReceive(now: number): boolean {
+    const elapsedMs = Math.max(0, now - this.#tokensAt)
+    this.#tokens = Math.min(TOPIC_FRAMES_BURST, this.#tokens + (elapsedMs / 1000) * TOPIC_FRAMES_PER_SECOND)
+    this.#tokensAt = now
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+
+  /** Ends every HELLO that still waits. */
+  fail(reason: MusterError): void {
+    for (const waiting of this.pending.values()) waiting.reject(reason)
+    this.pending.clear()
+  }
+}
+
+/** Which of its fields a frame has set. */
+export function kindOf(frame: TopicFrame): FrameKind {
+  const [kind] = Object.keys(frame)
+  if (kind === undefined) throw new MusterError('protocol-violation', 'an empty topic frame')
+  return kind as FrameKind
+}
