@@ -156,7 +156,6 @@ export async function runNewcomer(
 /** Lines of the real command say when things were done; they are timed as they arrive here. */
 const EVENT_MARKS: Readonly<Record<string, keyof Marks>> = {
   listening: 'listen',
-  ready: 'bootstrap',
   member: 'find',
   sent: 'message'
 }

@@ -90,7 +90,7 @@ suite('the published package', { timeout: 2 * INSTALL_MS }, () => {
   test('its library is imported by name', async () => {
     await writeFile(join(folder, 'library.js'), LIBRARY)
     const { stdout } = await run(process.execPath, ['library.js'], { cwd: folder, timeout: 60_000 })
-    assert.equal(stdout.trim(), 'hello from ana, receipt from bob, MusterError address-invalid')
+    assert.equal(stdout.trim(), 'hello from ana, receipt from bob, MusterError options-invalid')
   })
 
   test('its types are found by the compiler', async () => {

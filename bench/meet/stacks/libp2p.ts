@@ -12,15 +12,7 @@ import type { Stack } from './stack.ts'
 
 const keyOf = (topic: string) => CID.createV1(0x55, digest(0x12, Buffer.from(topic, 'hex')))
 
-/** Many nodes start at once on few cores, and an upgrade that took too long is given up. */
-async function dial(attempt: () => Promise<unknown>, retries = 5): Promise<unknown> {
-  try {
-    return await attempt()
-  } catch (thrown) {
-    if (retries === 0) throw thrown
-    return dial(attempt, retries - 1)
-  }
-}
+const START_MS = 60_000
 
 async function start(host: string, bootstrap: string | undefined) {
   const node = await createLibp2p({
@@ -32,7 +24,11 @@ async function start(host: string, bootstrap: string | undefined) {
     connectionManager: {
       inboundConnectionThreshold: 10_000,
       maxIncomingPendingConnections: 10_000,
-      maxConnections: 10_000
+      maxConnections: 10_000,
+      // Nor is it the question how long many nodes on few cores need to start.
+      dialTimeout: START_MS,
+      addressDialTimeout: START_MS,
+      inboundUpgradeTimeout: START_MS
     },
     services: {
       identify: identify(),
@@ -43,7 +39,7 @@ async function start(host: string, bootstrap: string | undefined) {
   await node.handle('/meet/echo/1.0.0', stream => {
     stream.addEventListener('message', event => stream.send(event.data.subarray()))
   })
-  if (bootstrap !== undefined) await dial(() => node.dial(multiaddr(bootstrap)))
+  if (bootstrap !== undefined) await node.dial(multiaddr(bootstrap), { signal: AbortSignal.timeout(START_MS) })
   return node
 }
 

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type Bootstrap, createBootstrap, createPeer, type Group, type Peer } from '../../../src/index.ts'
 import { topicOf } from '../../../src/shared/core/topic.ts'
 import type { Stack } from './stack.ts'
@@ -18,9 +15,7 @@ export const stack: Stack = {
     let known = bootstrap
     for (let i = 0; i < count; i++) {
       if (known === undefined) {
-        const data = mkdtempSync(join(tmpdir(), 'meet-bootstrap-'))
-        process.on('exit', () => rmSync(data, { recursive: true, force: true }))
-        bootstrapNode = await createBootstrap({ listen: `${host}:0`, data, http: 'off' })
+        bootstrapNode = await createBootstrap({ listen: `${host}:0`, memory: true, http: 'off' })
         known = bootstrapNode.addresses[0] ?? ''
       } else peers.push(await idle(host, known))
     }
