@@ -119,9 +119,12 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
       const [ana, bob] = await connected(net)
       const got = Promise.withResolvers<string[]>()
       bob.handle(PROTOCOL, HANDLING, async far => {
-        const frames = await Array.fromAsync(far.frames)
+        try {
+          got.resolve((await Array.fromAsync(far.frames)).map(text))
+        } catch (thrown) {
+          got.reject(thrown)
+        }
         await far.close()
-        got.resolve(frames.map(text))
       })
       const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: [bytes('0')] })
       const expected = Array.from({ length: 100 }, (_, i) => String(i))
@@ -138,11 +141,16 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
     it('shows an abort to the other side as a broken channel', TEST, async () => {
       await using net = await make()
       const [ana, bob] = await connected(net)
+      const seen = Promise.withResolvers<void>()
       const ends = Promise.withResolvers<{ thrown: unknown; far: Channel }>()
       bob.handle(PROTOCOL, HANDLING, async served => {
-        ends.resolve({ thrown: await thrownBy(Array.fromAsync(served.frames)), far: served })
+        const reading = (async () => {
+          for await (const _ of served.frames) seen.resolve()
+        })()
+        ends.resolve({ thrown: await thrownBy(reading), far: served })
       })
       const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: [bytes('hello')] })
+      await seen.promise // an abort at once may overtake the opening itself
       channel.abort(new Error('enough'))
       assert.equal(channel.signal.aborted, true)
       assert.ok(isMusterError(channel.signal.reason))
@@ -286,6 +294,7 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
       const inbound = await served.promise
       await bob.disconnect(ana.peerId)
       await eventually('both ends know', () => channel.signal.aborted && inbound.signal.aborted)
+      await eventually('ana sees bob gone', () => !ana.isConnected(bob.peerId))
       await rejectsWith('unreachable', ana.open(bob.peerId, PROTOCOL, LIMITS))
     })
   })

@@ -188,7 +188,11 @@ export function connectionContract(make: () => Promise<NodeHarness>): void {
       const [ana, bob] = await connected(net)
       const heard = Promise.withResolvers<string[]>()
       bob.handle(PROTOCOL, HANDLING, async far => {
-        heard.resolve((await take(far, 2)).map(text))
+        try {
+          heard.resolve((await take(far, 2)).map(text))
+        } catch (thrown) {
+          heard.reject(thrown)
+        }
       })
       const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: [bytes('hello')] })
       await channel.send(bytes('goodbye'))

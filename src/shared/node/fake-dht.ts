@@ -60,7 +60,7 @@ export interface FakeDhtInit {
   /** Serves rows to others, and is told to others. */
   readonly isServer: boolean
   /** Counts itself as an answer when it knows nobody, as the first bootstrap must. */
-  readonly mayBeAlone: boolean
+  readonly answersAlone: boolean
   roundTrips(count: number, run: () => void): void
   canReach(other: FakeNode): boolean
 }
@@ -98,7 +98,7 @@ export class FakeDht implements Dht {
   ready(options: WaitOptions = {}): Promise<void> {
     return wait(this.#patience('the routing table stays empty', options), settle => {
       const check = (): void => {
-        if (this.size === 0 && !this.#init.mayBeAlone) return
+        if (this.size === 0 && !this.#init.answersAlone) return
         this.#waiting.delete(check)
         settle.resolve()
       }
@@ -110,7 +110,7 @@ export class FakeDht implements Dht {
 
   async answers(options: WaitOptions = {}): Promise<boolean> {
     await this.#lookup(options)
-    return this.#reachable().length > 0 || this.#init.mayBeAlone
+    return this.#reachable().length > 0 || this.#init.answersAlone
   }
 
   async provide(key: Uint8Array, options: WaitOptions = {}): Promise<readonly PeerId[]> {

@@ -32,7 +32,7 @@ export interface FakeNodeOptions {
   /** Provider rows outlive the node with it. */
   readonly store?: Store
   /** Its DHT is ready when it knows nobody, as that of the first bootstrap must be. */
-  readonly mayBeAlone?: boolean
+  readonly answersAlone?: boolean
 }
 
 /**
@@ -61,7 +61,7 @@ export class FakeNetwork implements Wire {
 
   /** @throws MusterError `port-in-use` when a live node has the address. */
   async createNode(options: FakeNodeOptions = {}): Promise<Node> {
-    const { network = 'muster', listen = true, store, mayBeAlone = false } = options
+    const { network = 'muster', listen = true, store, answersAlone = false } = options
     const number = ++this.#nodes
     const ip = `10.${(number >> 16) & 255}.${(number >> 8) & 255}.${number & 255}`
     const address = listen ? (options.address ?? `/ip4/${ip}/tcp/4001`) : undefined
@@ -76,7 +76,7 @@ export class FakeNetwork implements Wire {
         clock: this.#clock,
         rows: this.#rowsOf(store),
         isServer: listen,
-        mayBeAlone,
+        answersAlone,
         roundTrips: (count, run) => this.#roundTrips(count, run),
         canReach: other => !other.signal.aborted && !other.isDead && !this.isBlocked(node, other)
       },
