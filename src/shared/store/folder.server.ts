@@ -1,0 +1,65 @@
+import { mkdir, readdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { asError, MusterError } from '../core/errors.ts'
+
+/**
+ * Makes sure the data folder exists; what is created is for the owner alone (mode 0700), what exists stays as it is.
+ * @throws MusterError `data-not-writable`.
+ */
+export async function createFolder(path: string): Promise<void> {
+  try {
+    await makeFolder(path)
+  } catch (thrown) {
+    throw notWritable(path, thrown)
+  }
+}
+
+/** Node's own `recursive` never returns where the system says ENOENT below a folder that exists, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (thrown) {
+    const parent = dirname(path)
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT' && !(await isFolder(parent))) {
+      await makeFolder(parent)
+      return await makeFolder(path)
+    }
+    if (!(await isFolder(path))) throw thrown
+  }
+}
+
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    found => found.isDirectory(),
+    () => false
+  )
+}
+
+export function notWritable(path: string, thrown: unknown): MusterError {
+  return new MusterError(
+    'data-not-writable',
+    `the data folder ${path} cannot be created or written (${reasonOf(thrown)}): ` +
+      'give its owner to the user that runs Muster, free some space, or choose another one with --data',
+    { cause: thrown }
+  )
+}
+
+/** `EACCES` and the like where there is one: the message of a system error repeats paths. */
+function reasonOf(thrown: unknown): string {
+  const { code, message } = asError(thrown) as NodeJS.ErrnoException
+  return code?.startsWith('E') && !code.startsWith('ERR_') ? code : message
+}
+
+/** Bytes of all files below `path`. Files that vanish meanwhile count nothing. */
+export async function folderBytes(path: string): Promise<number> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true })
+  const sizes = entries
+    .filter(entry => entry.isFile())
+    .map(entry =>
+      stat(join(entry.parentPath, entry.name)).then(
+        file => file.size,
+        () => 0
+      )
+    )
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
+}
