@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build, type Metafile, type Plugin } from 'esbuild'
 
@@ -69,6 +69,22 @@ const namedExports: Plugin = {
   }
 }
 
+/**
+ * Node's own modules, taken without an ES module around them: making one reads every export, and reading `WebSocket`
+ * of `node:http` or `webcrypto` of `node:crypto` loads megabytes that nobody asked for.
+ */
+const lazyBuiltins: Plugin = {
+  name: 'lazy-builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^[a-z:/_]+$/ }, ({ kind, path }) =>
+      kind !== 'require-call' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined
+    )
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`
+    }))
+  }
+}
+
 /** A JSON file read by a path relative to its module goes into the bundle: modules are not where they were. */
 const inlineJson: Plugin = {
   name: 'inline-json',
@@ -102,7 +118,7 @@ async function bundle(): Promise<Metafile> {
     minifySyntax: true,
     legalComments: 'none', // third-party.txt has the licences
     external: EXTERNAL,
-    plugins: [namedExports, inlineJson],
+    plugins: [lazyBuiltins, namedExports, inlineJson],
     // Some CommonJS inside asks for Node's own modules.
     banner: { js: "import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);" },
     metafile: true,

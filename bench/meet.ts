@@ -18,7 +18,7 @@ const HELP = `node bench/meet.ts [flags]
   --only a,b            contestants: ${CONTESTANTS.map(contestant => contestant.name).join(', ')}
   --baseline hyperswarm what the ratios are against
   --compile-cache       give every newcomer Node's compile cache, filled by the warm-up round
-  --json                one JSON document on standard output instead of tables`
+  --json                one JSON document on standard output; the tables go to standard error`
 
 const { values: flags } = parseArgs({
   options: {
@@ -104,11 +104,9 @@ try {
       try {
         const run = await measure(nodes, rttMs, cacheFolder)
         runs.push(run)
-        if (!flags.json) {
-          say(`\n${nodes} DHT nodes in ${processes} processes, ${rttMs} ms round trip, ${rounds} rounds.`)
-          say(`Medians in ms; × is the median of the per-round ratios to ${flags.baseline}.\n`)
-          say(tableOf(summarise(run, flags.baseline)))
-        }
+        say(`\n${nodes} DHT nodes in ${processes} processes, ${rttMs} ms round trip, ${rounds} rounds.`)
+        say(`Medians in ms; × is the median of the per-round ratios to ${flags.baseline}.\n`)
+        say(tableOf(summarise(run, flags.baseline)))
       } catch (thrown) {
         const isExpected = thrown instanceof LinkUnavailable
         if (!isExpected) process.exitCode = 1
