@@ -64,9 +64,14 @@ export class Link {
   }
 }
 
-/** Which of its fields a frame has set. */
+/**
+ * Which of its fields a frame has set: exactly one, because a frame that says two things has no order.
+ * @throws MusterError `protocol-violation`.
+ */
 export function kindOf(frame: TopicFrame): FrameKind {
-  const [kind] = Object.keys(frame)
-  if (kind === undefined) throw new MusterError('protocol-violation', 'an empty topic frame')
+  const [kind, ...more] = Object.keys(frame)
+  if (kind === undefined || more.length > 0) {
+    throw new MusterError('protocol-violation', 'a topic frame that does not say exactly one thing')
+  }
   return kind as FrameKind
 }

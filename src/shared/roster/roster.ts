@@ -12,6 +12,7 @@ import { MAX_MEMBERS_PER_ANSWER, MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, type Top
 import {
   HELLO_TIMEOUT_MS,
   MAX_TOPIC_STREAMS_PER_CONNECTION,
+  MAX_TOPICS,
   RECORD_VALIDITY_MS,
   RESTART_GRACE_MS
 } from './limits.ts'
@@ -338,6 +339,10 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   async #onHello(link: Link, { topic, envelope }: NonNullable<TopicFrame['hello']>): Promise<void> {
     const topicId = topicIdOf(topic)
     if (!this.#holds(topicId)) return link.send({ refusal: { topic, code: 'not-a-member' } })
+    if (!link.shared.has(topicId) && link.shared.size >= MAX_TOPICS) {
+      this.#needs.metrics?.increment('muster_topic_rejected_total', { reason: 'limit' })
+      return link.send({ refusal: { topic, code: 'limit-reached' } })
+    }
     let sequence = 0
     if (envelope !== undefined) {
       const record = await this.#opened(envelope)

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { it } from 'node:test'
+import { ManualClock } from '../../src/shared/core/clock.ts'
+import { isMusterError } from '../../src/shared/core/errors.ts'
+import { Scope } from '../../src/shared/core/lifecycle.ts'
+import { topicOf } from '../../src/shared/core/topic.ts'
+import { FakeNetwork } from '../../src/shared/node/fake.ts'
+import { unseal } from '../../src/shared/node/keys.ts'
+import type { Channel } from '../../src/shared/node/port.ts'
+import { MAX_TOPICS } from '../../src/shared/roster/limits.ts'
+import { createRoster } from '../../src/shared/roster/roster.ts'
+import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, type TopicFrame, topicFrameCodec } from '../../src/shared/wire/topic.ts'
+import { eventually } from '../support/eventually.ts'
+
+/** A bootstrap's roster, and a stranger with a bare topic stream to it. */
+async function bareLink(scope: Scope, clock: ManualClock, first: TopicFrame): Promise<Channel> {
+  const network = new FakeNetwork()
+  const bootstrap = scope.own(await network.createNode({ answersAlone: true }))
+  scope.own(await createRoster({ node: bootstrap, unseal, clock }, { keepsEveryTopic: true }))
+  const stranger = scope.own(await network.createNode())
+  await stranger.connect({ peerId: bootstrap.peerId, addresses: bootstrap.addresses })
+  return await stranger.open(bootstrap.peerId, TOPIC_PROTOCOL, {
+    first: [topicFrameCodec.encode(first)],
+    maxFrameBytes: MAX_TOPIC_FRAME_BYTES
+  })
+}
+
+it('a frame that says two things ends its stream', async () => {
+  await using scope = new Scope()
+  const { key } = await topicOf('lobby')
+  const channel = await bareLink(scope, new ManualClock(), { unwatch: { topic: key }, hello: { topic: key } })
+  await eventually('the stream is reset', () => channel.signal.aborted)
+  assert.ok(isMusterError(channel.signal.reason))
+})
+
+it(`a stream watches at most ${MAX_TOPICS} topics`, async () => {
+  await using scope = new Scope()
+  const clock = new ManualClock()
+  const { key } = await topicOf('lobby')
+  const topicAt = (at: number): Uint8Array => {
+    const topic = Uint8Array.from(key)
+    new DataView(topic.buffer).setUint32(4, at)
+    return topic
+  }
+  const channel = await bareLink(scope, clock, { hello: { topic: topicAt(0) } })
+  const answers = channel.frames[Symbol.asyncIterator]()
+  let last: TopicFrame | undefined
+  for (let at = 0; at <= MAX_TOPICS; at++) {
+    if (at > 0) await channel.send(topicFrameCodec.encode({ hello: { topic: topicAt(at) } }))
+    const { value } = await answers.next()
+    last = topicFrameCodec.decode(value)
+    assert.equal(last.members !== undefined, at < MAX_TOPICS)
+    clock.advance(10) // slower than the rate that is allowed
+  }
+  assert.equal(last?.refusal?.code, 'limit-reached')
+})
