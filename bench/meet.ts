@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { LinkUnavailable, openLink, type Place } from './meet/link.ts'
 import { type Network, openNetwork, type StackName } from './meet/network.ts'
@@ -64,6 +65,9 @@ function fileOf(path: string): string {
   return path.startsWith('file:') ? new URL(path).pathname : path
 }
 
+/** What a network has to catch up with after a while of standing still is not the newcomer's fault. */
+const REST_MS = 500
+
 /** Brings the networks up and sends newcomers into them, a warm-up round and then `rounds` that count. */
 async function measure(nodes: number, rttMs: number, cache: string | undefined): Promise<Run> {
   await using link = await openLink(processes + 2, rttMs)
@@ -71,18 +75,23 @@ async function measure(nodes: number, rttMs: number, cache: string | undefined):
   await using opened = new AsyncDisposableStack()
   const networks = new Map<StackName, Network>()
   for (const name of new Set(contestants.map(contestant => contestant.network))) {
-    networks.set(name, opened.use(await openNetwork(name, nodes, hosts, home)))
+    const network = opened.use(await openNetwork(name, nodes, hosts, home))
+    networks.set(name, network)
+    network.freeze()
   }
 
   const trial = async (contestant: Contestant): Promise<Trial | undefined> => {
     const network = networks.get(contestant.network) as Network
     // A topic of its own each time: nothing that an earlier newcomer left behind can be found.
     const topic = createHash('sha256').update(randomBytes(32)).digest('hex')
+    network.thaw()
     await network.join(topic)
+    await delay(REST_MS)
     try {
       return await runNewcomer(contestant, { host: door.host, bootstrap: network.bootstrap, topic }, door, { cache })
     } finally {
       await network.leave(topic)
+      network.freeze()
     }
   }
 

@@ -7,7 +7,7 @@ Makes the namespaces <prefix>1 … <prefix>N; each has a TUN interface with the 
 carries the IP packets between them, each one later by the delay, in order, none lost. Every protocol is delayed alike,
 also those whose sockets live in native code. Prints READY, runs until its standard input ends, removes what it made.
 """
-import ctypes, fcntl, heapq, os, select, struct, subprocess, sys, time
+import ctypes, fcntl, heapq, os, select, signal, struct, subprocess, sys, time
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
 MTU = 1400
@@ -72,6 +72,14 @@ def carry(tuns):
                     heapq.heappush(flying, (time.monotonic() + delay, serial, packet[19], packet))
 
 
+def leave(*_):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing may interrupt the clean-up
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
+signal.signal(signal.SIGINT, leave)
+signal.signal(signal.SIGTERM, leave)
 made = 0
 try:
     tuns = {}

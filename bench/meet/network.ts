@@ -15,6 +15,9 @@ export interface Network extends AsyncDisposable {
   readonly bootstrap: string
   join(topic: string): Promise<void>
   leave(topic: string): Promise<void>
+  /** Stops all its processes where they are, so that they take nothing from another network's trial. */
+  freeze(): void
+  thaw(): void
 }
 
 type Remote = Stack & { readonly child: ChildProcess }
@@ -78,6 +81,9 @@ export async function openNetwork(stack: StackName, size: number, hosts: Place[]
     const member = await spawnHost(stack, home)
     remotes.push(member)
     await member.member(home.host, bootstrap)
+    const signal = (name: NodeJS.Signals): void => {
+      for (const remote of remotes) remote.child.kill(name)
+    }
     return {
       bootstrap,
       async join(topic) {
@@ -85,7 +91,10 @@ export async function openNetwork(stack: StackName, size: number, hosts: Place[]
         while (!(await first.lists(topic))) await delay(20)
       },
       leave: topic => member.leave(topic),
+      freeze: () => signal('SIGSTOP'),
+      thaw: () => signal('SIGCONT'),
       async [Symbol.asyncDispose]() {
+        signal('SIGCONT')
         await Promise.all(remotes.map(remote => stop(remote.child)))
       }
     }
