@@ -2,8 +2,8 @@ import { keepCompiledCode, processHost } from '../peer/cli/host.ts'
 import { run } from '../peer/cli/run.ts'
 import { startBootstrap } from '../peer/cli/start.ts'
 import { programVersion } from '../shared/host/version.server.ts'
-import { helpText, parseCommandLine } from '../shared/core/command-line.ts'
-import { BOOTSTRAP_OPTIONS } from './options.ts'
+import { helpText } from '../shared/core/command-line.ts'
+import { BOOTSTRAP_OPTIONS, commandLineFrom } from './options.ts'
 
 keepCompiledCode()
 await run(processHost(), {
@@ -13,7 +13,7 @@ await run(processHost(), {
       BOOTSTRAP_OPTIONS,
       'Runs a well-known node that peers find each other through: npm run bootstrap -- [options]'
     ),
-  parse: (argv, env) => parseCommandLine(BOOTSTRAP_OPTIONS, argv, env).values,
+  parse: (argv, env) => commandLineFrom(argv, env).values,
   async start({ logLevel, json: _json, help: _help, version: _version, ...settings }, io) {
     const { createLog } = await import('../shared/status/log.server.ts')
     const { createBootstrap } = await import('./bootstrap.ts')
