@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire, isBuiltin } from 'node:module'
@@ -132,7 +132,11 @@ function emitTypes(): void {
   const manifest = require.resolve('typescript/package.json')
   const { bin } = require(manifest) as { bin: { tsc: string } }
   const tsc = join(dirname(manifest), bin.tsc)
-  execFileSync(process.execPath, [tsc, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, [tsc, '--project', 'tsconfig.build.json'], {
+    cwd: ROOT,
+    stdio: 'inherit'
+  })
+  if (status !== 0) process.exit(1) // tsc has said why
 }
 
 /** Everybody whose code is in the bundle, with the licence text they ask to be passed on. */
@@ -155,8 +159,8 @@ async function thirdParty({ outputs }: Metafile): Promise<string> {
 }
 
 await rm(DIST, { recursive: true, force: true })
-const metafile = await bundle()
 emitTypes()
+const metafile = await bundle()
 await mkdir(join(DIST, 'bin'), { recursive: true })
 for (const command of Object.keys(COMMANDS)) {
   const path = join(DIST, 'bin', `${command}.js`)
