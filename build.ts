@@ -77,7 +77,7 @@ const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^[a-z:/_]+$/ }, ({ kind, path }) =>
-      kind !== 'require-call' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined
+      kind === 'import-statement' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined
     )
     onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`
