@@ -12,6 +12,8 @@ const WALK_TIMEOUT_MS = 30_000
 const LOOKUP_PAUSES_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
 /** Pause between look-ups once members are known: only a group that fell apart still needs them. */
 const LOOKUP_IDLE_MS = 5 * 60_000
+/** Holders of our provider record remembered, to be told when we leave: those of the last rounds. */
+const MAX_HOLDERS = 64
 /** Pause before providing is tried again after nobody took it. */
 const PROVIDE_RETRY_MS = 5_000
 
@@ -28,25 +30,38 @@ export interface AnnounceNeeds {
 
 /** A topic's side of the DHT: our provider record kept alive, and look-ups for others. */
 export interface Announcement extends Closable {
-  /** Nodes that hold our provider record. */
+  /** Nodes that took our provider record. */
   readonly holders: readonly PeerId[]
+  /** False when a provide was cut short: some may hold it that are not among the holders. */
+  readonly areHoldersKnown: boolean
+  /** Resolves once closing has begun and nothing more is provided. */
+  readonly stopped: Promise<void>
 }
 
 /** Provides the topic key, verified, again at a third of its validity, and looks for other providers meanwhile. */
 export function announceTopic(needs: AnnounceNeeds, validityMs: number): Announcement {
   const scope = new Scope()
   const { node, topic, clock, log } = needs
-  let holders: readonly PeerId[] = []
+  const holders = new Set<PeerId>()
+  let isProviding = false
 
   async function provideForEver(): Promise<void> {
     while (!scope.signal.aborted) {
+      let isHeld = false
+      isProviding = true
       try {
         using limit = deadline(WALK_TIMEOUT_MS, 'provide', scope.signal)
-        holders = await node.dht.provide(topic.key, { signal: limit.signal })
+        for (const peerId of await node.dht.provide(topic.key, { signal: limit.signal })) {
+          isHeld = true
+          holders.delete(peerId) // the order is that of the last time
+          holders.add(peerId)
+        }
+        isProviding = false
+        for (const peerId of [...holders].slice(0, -MAX_HOLDERS)) holders.delete(peerId)
       } catch (thrown) {
         if (!scope.signal.aborted) log.debug({ err: thrown, topic: topic.id }, 'topic not provided')
       }
-      await sleep(clock, holders.length === 0 ? PROVIDE_RETRY_MS : validityMs / 3, scope.signal)
+      await sleep(clock, !isHeld ? PROVIDE_RETRY_MS : validityMs / 3, scope.signal)
     }
   }
 
@@ -54,7 +69,8 @@ export function announceTopic(needs: AnnounceNeeds, validityMs: number): Announc
     for (let round = 0; !scope.signal.aborted; round++) {
       try {
         using limit = deadline(WALK_TIMEOUT_MS, 'look-up', scope.signal)
-        for await (const candidate of node.dht.providers(topic.key, { signal: limit.signal })) needs.onCandidate(candidate)
+        for await (const candidate of node.dht.providers(topic.key, { signal: limit.signal }))
+          needs.onCandidate(candidate)
       } catch (thrown) {
         if (!scope.signal.aborted) log.debug({ err: thrown, topic: topic.id }, 'topic not looked up')
       }
@@ -65,15 +81,20 @@ export function announceTopic(needs: AnnounceNeeds, validityMs: number): Announc
     }
   }
 
-  const loops = [provideForEver(), lookUpForEver()].map(loop => loop.catch(() => undefined)) // they end by closing
+  const stopped = provideForEver().catch(() => undefined) // they end by closing
+  const looking = lookUpForEver().catch(() => undefined)
   scope.defer(async () => {
-    await Promise.all(loops)
+    await Promise.all([stopped, looking])
     await node.dht.unprovide(topic.key).catch(thrown => log.debug({ err: thrown }, 'own provider record not removed'))
   })
   return {
     get holders() {
-      return holders
+      return [...holders]
     },
+    get areHoldersKnown() {
+      return !isProviding
+    },
+    stopped,
     signal: scope.signal,
     close: () => scope.close(),
     [Symbol.asyncDispose]: () => scope.close()

@@ -1,6 +1,6 @@
 import type { PeerAddress, PeerId } from '../../shared/core/address.ts'
 import type { Clock } from '../../shared/core/clock.ts'
-import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Emitter } from '../../shared/core/events.ts'
 import { Scope } from '../../shared/core/lifecycle.ts'
 import type { Log } from '../../shared/core/log.ts'
@@ -9,25 +9,36 @@ import type { Node } from '../../shared/node/port.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
 import type { Roster } from '../../shared/roster/roster.ts'
 import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
-import { announceTopic, type Announcement } from './announce.ts'
-import { type KnownMember, planMesh, reachPauseMs } from './mesh.ts'
+import { type Announcement, announceTopic } from './announce.ts'
+import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
 const MAX_KNOWN = 4_096
-/** Milliseconds before a bootstrap whose topic stream ended is greeted again. */
-const REGREET_MS = 1_000
+/** Shortest and longest pause before a bootstrap that did not answer, or whose topic stream ended, is greeted again. */
+const REGREET_MIN_MS = 1_000
+const REGREET_MAX_MS = 30_000
+/** Nodes told of our leaving when it is not known who took our provider record. */
+const MAX_TOLD = 64
+/** Milliseconds leaving waits for a provide that is under way: what arrives after the goodbye would outlive it. */
+const STOP_PROVIDING_MS = 250
 /** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
 const REMEMBERED_AFTER_MS = 1_000
 
 export interface GroupNeeds {
-  readonly node: Pick<Node, 'connect' | 'isConnected' | 'dht' | 'peerId'>
+  readonly node: Pick<Node, 'connect' | 'isConnected' | 'connections' | 'dht' | 'peerId'>
   readonly roster: Roster
   readonly bootstraps: {
     readonly up: readonly PeerId[]
     on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
   }
   readonly messaging: {
-    send(topicId: string, topicKey: Uint8Array, to: PeerId, value: Value, options?: SendOptions): Promise<Omit<Receipt, 'topic'>>
+    send(
+      topicId: string,
+      topicKey: Uint8Array,
+      to: PeerId,
+      value: Value,
+      options?: SendOptions
+    ): Promise<Omit<Receipt, 'topic'>>
     forget(topicId: string): Promise<void>
   }
   readonly clock: Clock
@@ -39,6 +50,8 @@ export interface GroupOptions {
   /** False: bootstraps are not asked and rumours are not followed; the DHT alone names candidates. */
   readonly usesRoster: boolean
   readonly providerValidityMs: number
+  /** Members a connection is kept to; {@link MAX_MESH} by default. */
+  readonly maxMesh?: number
   readonly onClosed: () => void
 }
 
@@ -52,6 +65,9 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly #options: GroupOptions
   readonly #scope = new Scope()
   readonly #known = new Map<PeerId, KnownMember>()
+  readonly #maxMesh: number
+  /** Bootstraps to be greeted again. */
+  readonly #regreets = new Map<PeerId, () => void>()
   #announcement: Announcement | undefined
   #undoNextPlan: (() => void) | undefined
 
@@ -63,6 +79,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#topic = topic
     this.#needs = needs
     this.#options = options
+    this.#maxMesh = options.maxMesh ?? MAX_MESH
   }
 
   /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
@@ -75,9 +92,10 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#scope.defer(roster.on('heard', ({ record, isVouched }) => this.#onHeard(record, isVouched)))
     this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
     if (this.#options.usesRoster) {
-      this.#scope.defer(bootstraps.on('up', ({ peerId }) => void this.#greet(peerId)))
-      this.#scope.defer(roster.on('unlinked', ({ peerId }) => this.#onUnlinked(peerId)))
-      for (const peerId of bootstraps.up) void this.#greet(peerId)
+      this.#scope.defer(() => this.#stopRegreets())
+      this.#scope.defer(bootstraps.on('up', ({ peerId }) => void this.#greetBootstrap(peerId)))
+      this.#scope.defer(roster.on('unlinked', ({ peerId }) => this.#regreet(peerId, 0)))
+      for (const peerId of bootstraps.up) void this.#greetBootstrap(peerId)
       this.#scope.defer(clock.after(REMEMBERED_AFTER_MS, () => this.#recall()))
     }
     this.#scope.defer(() => this.#sayGoodbye())
@@ -95,14 +113,19 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   members(): readonly Member[] {
+    if (this.signal.aborted) return []
     return [...this.#known.values()].filter(member => member.isShown).map(memberOf)
   }
 
   async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
     const to = typeof member === 'string' ? member : member.peerId
-    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left; the message was not sent`)
+    if (this.signal.aborted)
+      throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left; the message was not sent`)
     if (this.#known.get(to)?.isShown !== true) {
-      throw new MusterError('not-a-member', `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`)
+      throw new MusterError(
+        'not-a-member',
+        `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`
+      )
     }
     const receipt = await this.#needs.messaging.send(this.#topic.id, this.#topic.key, to, value, options)
     return { ...receipt, topic: this.topic }
@@ -136,44 +159,75 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   async #sayGoodbye(): Promise<void> {
-    const { roster, messaging } = this.#needs
-    const holders = this.#announcement?.holders ?? []
-    await roster.exit(this.#topic.id, holders)
-    await Promise.all([messaging.forget(this.#topic.id), this.#announcement?.close()])
+    const { roster, messaging, node, clock } = this.#needs
+    const announcement = this.#announcement
+    const closed = announcement?.close()
+    if (announcement !== undefined) {
+      const stopped = Promise.withResolvers<void>()
+      const undo = clock.after(STOP_PROVIDING_MS, () => stopped.resolve())
+      await Promise.race([announcement.stopped, stopped.promise])
+      undo()
+    }
+    const connected = node.connections().map(({ peerId }) => peerId)
+    const holders = announcement?.areHoldersKnown === false ? connected.slice(0, MAX_TOLD) : []
+    await roster.exit(this.#topic.id, [...new Set([...(announcement?.holders ?? []), ...holders])])
+    await Promise.all([messaging.forget(this.#topic.id), closed])
   }
 
   // — finding —
 
-  async #greet(peerId: PeerId): Promise<void> {
+  /** Says HELLO; true when it was answered. */
+  async #greet(peerId: PeerId): Promise<boolean> {
     try {
       await this.#needs.roster.greet(peerId, this.#topic, this.signal)
+      return true
     } catch (thrown) {
-      if (!this.signal.aborted) this.#needs.log.debug({ err: thrown, peerId, topic: this.#topic.id }, 'HELLO not answered')
+      if (!this.signal.aborted)
+        this.#needs.log.debug({ err: thrown, peerId, topic: this.#topic.id }, 'HELLO not answered')
+      return false
     }
   }
 
-  #onUnlinked(peerId: PeerId): void {
+  async #greetBootstrap(peerId: PeerId, failures = 0): Promise<void> {
+    if (!(await this.#greet(peerId))) this.#regreet(peerId, failures + 1)
+  }
+
+  /** A bootstrap that is up and does not share the topic with us is asked again: nobody else tells us who comes. */
+  #regreet(peerId: PeerId, failures: number): void {
     const { bootstraps, clock } = this.#needs
-    if (!bootstraps.up.includes(peerId)) return
-    const undo = clock.after(REGREET_MS, () => {
-      if (bootstraps.up.includes(peerId) && !this.signal.aborted) void this.#greet(peerId)
+    if (this.signal.aborted || !bootstraps.up.includes(peerId)) return
+    this.#regreets.get(peerId)?.()
+    const pauseMs = Math.min(REGREET_MAX_MS, REGREET_MIN_MS * 2 ** Math.max(0, failures - 1))
+    const undo = clock.after(pauseMs, () => {
+      this.#regreets.delete(peerId)
+      if (bootstraps.up.includes(peerId)) void this.#greetBootstrap(peerId, failures)
     })
-    this.signal.addEventListener('abort', undo, { once: true })
+    this.#regreets.set(peerId, undo)
+  }
+
+  #stopRegreets(): void {
+    for (const undo of this.#regreets.values()) undo()
+    this.#regreets.clear()
   }
 
   /** Nobody answered so far: whoever was here before the restart may still be at the same address. */
   #recall(): void {
     if (this.#known.size > 0) return
     for (const record of this.#needs.roster.members(this.#topic.id)) this.#onHeard(record, false)
+    for (const candidate of this.#needs.roster.remembered(this.#topic.id)) void this.#tryCandidate(candidate)
   }
 
   /** A name from the DHT: its own record comes with its answer to our HELLO. */
   async #tryCandidate(candidate: PeerAddress): Promise<void> {
-    if (this.#known.get(candidate.peerId)?.state === 'live' || candidate.peerId === this.#needs.node.peerId) return
+    const known = this.#known.get(candidate.peerId)
+    if (known?.state === 'live' || known?.isBeingReached === true || candidate.peerId === this.#needs.node.peerId)
+      return
+    if (meshSize(this.#known) >= this.#maxMesh) return // members tell of it
     try {
       await this.#needs.node.connect(candidate, { signal: this.signal })
     } catch (thrown) {
-      if (!this.signal.aborted) this.#needs.log.debug({ err: thrown, peerId: candidate.peerId }, 'a provider is not reachable')
+      if (!this.signal.aborted)
+        this.#needs.log.debug({ err: thrown, peerId: candidate.peerId }, 'a provider is not reachable')
       return
     }
     await this.#greet(candidate.peerId)
@@ -184,8 +238,11 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     const known = this.#known.get(record.peerId)
     if (known !== undefined) {
       known.record = record
-      if (known.state === 'rumour' && isVouched) known.state = 'vouched'
-      if (known.state !== 'live') known.retryAt = 0
+      if (known.state !== 'live') {
+        if (isVouched || known.state === 'lost') known.state = isVouched ? 'vouched' : 'rumour'
+        known.failures = 0
+        known.retryAt = 0
+      }
     } else if (this.#known.size < MAX_KNOWN) this.#add(record, isVouched ? 'vouched' : 'rumour')
     this.#plan()
   }
@@ -204,8 +261,15 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #onGone(record: MemberRecord, reason: LeaveReason): void {
     const known = this.#known.get(record.peerId)
     if (record.topicId !== this.topicId || known === undefined) return
-    this.#known.delete(record.peerId)
-    if (known.isShown) this.emit('left', { peerId: record.peerId, name: record.name ?? known.record.name, reason })
+    const wasShown = known.isShown
+    if (reason === 'goodbye') this.#known.delete(record.peerId)
+    else {
+      known.state = 'lost'
+      known.isShown = false
+      known.failures = 1
+      known.retryAt = this.#needs.clock.now() + reachPauseMs(known.failures)
+    }
+    if (wasShown) this.emit('left', { peerId: record.peerId, name: record.name ?? known.record.name, reason })
     this.#plan() // a place in the mesh may be free
   }
 
@@ -218,7 +282,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #plan(): void {
     if (this.signal.aborted) return
     const { clock } = this.#needs
-    const { reach, list, nextAt } = planMesh(clock.now(), this.#known)
+    const { reach, list, nextAt } = planMesh(clock.now(), this.#known, this.#maxMesh)
     for (const peerId of reach) void this.#reachNow(peerId)
     for (const peerId of list) {
       const member = this.#known.get(peerId)
@@ -227,7 +291,8 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       this.emit('member', memberOf(member))
     }
     this.#undoNextPlan?.()
-    this.#undoNextPlan = nextAt === undefined ? undefined : clock.after(Math.max(0, nextAt - clock.now()), () => this.#plan())
+    this.#undoNextPlan =
+      nextAt === undefined ? undefined : clock.after(Math.max(0, nextAt - clock.now()), () => this.#plan())
   }
 
   async #reachNow(peerId: PeerId): Promise<void> {
@@ -239,18 +304,27 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       await node.connect({ peerId, addresses: member.record.addresses }, { signal: this.signal })
       if (this.#known.get(peerId) !== member) return
       roster.confirm(this.topicId, peerId) // shown now; should it no longer be in the topic, its refusal takes it out again
-      void this.#greet(peerId)
+      const greeting = roster.greet(peerId, this.#topic, this.signal)
+      if (isLive(member))
+        greeting.catch(() => undefined) // the end of its stream makes the roster look after it
+      else await greeting // no record of it counts any more: its own comes with the answer
+      if (!isLive(member)) throw new MusterError('unreachable', 'the answer did not prove the member')
     } catch (thrown) {
       member.failures++
       member.retryAt = clock.now() + reachPauseMs(member.failures)
-      const isPast = member.record.expiresMs <= clock.now()
-      if (isPast && !member.isShown) this.#known.delete(peerId)
-      if (!this.signal.aborted) this.#needs.log.debug({ err: asMusterError(thrown, 'unreachable'), peerId }, 'member not reached')
+      const isPast = member.record.expiresMs <= clock.now() || isMusterError(thrown, 'not-a-member')
+      if (isPast && !member.isShown && this.#known.get(peerId) === member) this.#known.delete(peerId)
+      if (!this.signal.aborted)
+        this.#needs.log.debug({ err: asMusterError(thrown, 'unreachable'), peerId }, 'member not reached')
     } finally {
       member.isBeingReached = false
       this.#plan()
     }
   }
+}
+
+function isLive({ state }: KnownMember): boolean {
+  return state === 'live'
 }
 
 function memberOf({ record, state }: KnownMember): Member {

@@ -12,8 +12,11 @@ export const REACH_MAX_MS = 60_000
 /** A member as a group sees it. */
 export interface KnownMember {
   record: MemberRecord
-  /** `live`: reached. `vouched`: a live member says it is there. `rumour`: somebody said so. */
-  state: 'live' | 'vouched' | 'rumour'
+  /**
+   * `live`: reached. `vouched`: a live member says it is there. `rumour`: somebody said so. `lost`: it was there, and is
+   * tried again for as long as its record counts, because networks heal.
+   */
+  state: 'live' | 'vouched' | 'rumour' | 'lost'
   /** It has been shown to the user. */
   isShown: boolean
   isBeingReached: boolean
@@ -31,10 +34,15 @@ export interface MeshPlan {
   readonly nextAt: number | undefined
 }
 
+/** Members reached or being reached. */
+export function meshSize(known: ReadonlyMap<PeerId, KnownMember>): number {
+  return [...known.values()].filter(member => member.state === 'live' || member.isBeingReached).length
+}
+
 /** Whom to dial and whom to list, from what is known: pure, so that a table of cases can test it. */
 export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, maxMesh = MAX_MESH): MeshPlan {
   const members = [...known]
-  const inMesh = members.filter(([, member]) => member.state === 'live' || member.isBeingReached).length
+  const inMesh = meshSize(known)
   const underWay = members.filter(([, member]) => member.isBeingReached).length
   const waiting = members.filter(([, member]) => member.state !== 'live' && !member.isBeingReached)
   const due = waiting
@@ -43,9 +51,14 @@ export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, m
   const room = Math.max(0, Math.min(maxMesh - inMesh, MAX_PARALLEL_REACHES - underWay))
   const reach = due.slice(0, room).map(([peerId]) => peerId)
   const isFull = inMesh + reach.length >= maxMesh
+  const mayList = ({ state, failures, isShown }: KnownMember): boolean => {
+    if (isShown || state === 'lost') return false
+    return state === 'vouched' ? isFull || failures > 0 : isFull && failures === 0
+  }
   const list = waiting
-    .filter(([peerId, member]) => !member.isShown && !reach.includes(peerId) && (isFull || (member.state === 'vouched' && member.failures > 0)))
+    .filter(([peerId, member]) => !reach.includes(peerId) && mayList(member))
     .map(([peerId]) => peerId)
+  // a full mesh has no use for more; a place that gets free is news, and plans again
   const later = isFull ? [] : waiting.filter(([, member]) => member.retryAt > now).map(([, member]) => member.retryAt)
   return { reach, list, nextAt: later.length === 0 ? undefined : Math.min(...later) }
 }

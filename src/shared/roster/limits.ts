@@ -18,6 +18,13 @@ export const MAX_TOPICS_PER_PEER = 128
 /** Members one neighbour may make known that did not come to us themselves. */
 export const MAX_VOUCHED_PER_PEER = 1_024
 
+/** Topics left whose goodbye is kept, for those the news of our joining is still on its way to. */
+export const MAX_FAREWELLS = 256
+/** Rows of members long gone that a peer keeps as addresses to try after a restart, when nobody else is left. */
+export const MAX_ADDRESS_BOOK = 256
+/** Milliseconds such a row is kept after the record expired. */
+export const ADDRESS_BOOK_MS = 7 * 86_400_000
+
 /** Topic streams one connection may have open towards us. */
 export const MAX_TOPIC_STREAMS_PER_CONNECTION = 4
 /** Frames a second on one topic stream… */
@@ -25,6 +32,8 @@ export const TOPIC_FRAMES_PER_SECOND = 200
 /** …and at once. */
 export const TOPIC_FRAMES_BURST = 2_000
 
+/** Milliseconds until a bootstrap whose topic stream ended, though it is connected, is asked again. */
+export const REFOLLOW_MS = 1_000
 /** Milliseconds a HELLO waits for its answer. */
 export const HELLO_TIMEOUT_MS = 5_000
 /** Members that are checked at once for being alive. */

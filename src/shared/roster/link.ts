@@ -7,12 +7,19 @@ import { MAX_UNSENT_TOPIC_FRAMES, TOPIC_FRAMES_BURST, TOPIC_FRAMES_PER_SECOND } 
 
 export type FrameKind = 'hello' | 'members' | 'update' | 'lost' | 'refusal' | 'unwatch'
 
+/** A HELLO that waits for its answer. */
+interface Asked {
+  /** Our own record as it was sent. */
+  readonly envelope: Uint8Array | undefined
+  readonly answer: PromiseWithResolvers<void>
+}
+
 /** One topic stream to a neighbour. A HELLO, from either side, makes a topic shared: news of it goes both ways. */
 export class Link {
   readonly channel: Channel
   readonly shared = new Set<TopicId>()
-  /** HELLOs that wait for their answer; an answer nobody asked for is a violation. */
-  readonly pending = new Map<TopicId, PromiseWithResolvers<void>>()
+  /** Per topic in the order they were sent, as the answers come; an answer nobody asked for is a violation. */
+  readonly #asked = new Map<TopicId, Asked[]>()
   readonly #onSent: (kind: FrameKind) => void
   #unsent = 0
   #tokens = TOPIC_FRAMES_BURST
@@ -57,10 +64,38 @@ export class Link {
     return true
   }
 
+  /** The answer to a HELLO that said the same and is still waited for. */
+  awaited(topicId: TopicId, envelope: Uint8Array | undefined): Promise<void> | undefined {
+    const last = this.#asked.get(topicId)?.at(-1)
+    return last !== undefined && last.envelope === envelope ? last.answer.promise : undefined
+  }
+
+  /**
+   * To be called when a HELLO goes out; resolves with its answer. Whoever waits may give up: the answer stays expected,
+   * for it will come.
+   */
+  expect(topicId: TopicId, envelope: Uint8Array | undefined): Promise<void> {
+    const answer = Promise.withResolvers<void>()
+    answer.promise.catch(() => undefined) // perhaps nobody waits any more
+    const asked = this.#asked.get(topicId) ?? []
+    this.#asked.set(topicId, asked)
+    asked.push({ envelope, answer })
+    this.shared.add(topicId)
+    return answer.promise
+  }
+
+  /** The oldest HELLO of a topic that waits for its answer; undefined when none does. */
+  answered(topicId: TopicId): PromiseWithResolvers<void> | undefined {
+    const asked = this.#asked.get(topicId)
+    const oldest = asked?.shift()
+    if (asked?.length === 0) this.#asked.delete(topicId)
+    return oldest?.answer
+  }
+
   /** Ends every HELLO that still waits. */
   fail(reason: MusterError): void {
-    for (const waiting of this.pending.values()) waiting.reject(reason)
-    this.pending.clear()
+    for (const asked of this.#asked.values()) for (const { answer } of asked) answer.reject(reason)
+    this.#asked.clear()
   }
 }
 

@@ -59,14 +59,20 @@ export async function signRecord(
  * Reads and judges a record: form, time, then signature; the signer must be the member it speaks of.
  * @throws RejectedRecord
  */
-export async function openRecord(envelope: Uint8Array, unseal: Unseal, now: number): Promise<MemberRecord> {
+export async function openRecord(
+  envelope: Uint8Array,
+  unseal: Unseal,
+  now: number,
+  /** How long after its expiry a record is still accepted. */
+  graceMs = MAX_CLOCK_SKEW_MS
+): Promise<MemberRecord> {
   const { peerId, payload } = await unseal(RECORD_DOMAIN, envelope).catch(cause => {
     throw new RejectedRecord('signature', 'the signature of a member record does not hold', cause)
   })
   const record = parsed(payload, envelope)
   if (record.peerId !== peerId) throw new RejectedRecord('signature', 'a member record is signed by somebody else')
   if (record.issuedMs > now + MAX_CLOCK_SKEW_MS) throw new RejectedRecord('future', 'a member record from the future')
-  if (record.expiresMs <= now - MAX_CLOCK_SKEW_MS) throw new RejectedRecord('expired', 'an expired member record')
+  if (record.expiresMs <= now - graceMs) throw new RejectedRecord('expired', 'an expired member record')
   return record
 }
 
@@ -87,11 +93,31 @@ const unprovenEnvelopeCodec = codec({ payload: { id: 3, type: 'bytes', required:
 
 function parsed(payload: Uint8Array, envelope: Uint8Array): MemberRecord {
   try {
-    const { topic, peerId, sequence, issuedMs, expiresMs, addresses, name, left = false } = memberRecordCodec.decode(payload)
+    const {
+      topic,
+      peerId,
+      sequence,
+      issuedMs,
+      expiresMs,
+      addresses,
+      name,
+      left = false
+    } = memberRecordCodec.decode(payload)
     const validityMs = expiresMs - issuedMs
     if (validityMs <= 0 || validityMs > MAX_RECORD_VALIDITY_MS) throw new Error(`valid for ${validityMs} ms`)
     if (left && addresses.length > 0) throw new Error('a goodbye with addresses')
-    return { topicId: topicIdOf(topic), topicKey: topic, peerId, sequence, issuedMs, expiresMs, addresses, name, left, envelope }
+    return {
+      topicId: topicIdOf(topic),
+      topicKey: topic,
+      peerId,
+      sequence,
+      issuedMs,
+      expiresMs,
+      addresses,
+      name,
+      left,
+      envelope
+    }
   } catch (cause) {
     throw new RejectedRecord('malformed', 'a malformed member record', cause)
   }

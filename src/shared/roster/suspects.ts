@@ -13,31 +13,41 @@ export interface SuspectsNeeds {
   readonly clock: Clock
   readonly signal: AbortSignal
   greet(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>): Promise<void>
-  lose(topicId: TopicId, peerId: PeerId): void
+  /** Takes the member for gone, unless its record is not the one of `sequence` any more. */
+  lose(topicId: TopicId, peerId: PeerId, sequence: number): void
+}
+
+/** A stream may end while we ask over it, e.g. because the other side has just come back: asked twice, not once. */
+const ATTEMPTS = 2
+
+/** What is asked of a check that is under way, or was a moment ago. */
+interface Again {
+  isWanted: boolean
+  readonly onAlive: Array<() => void>
 }
 
 /** Finds out whether a member that fell silent is still there: dials it and says HELLO; who does not answer is lost. */
 export class Suspects {
   readonly #needs: SuspectsNeeds
-  readonly #underWay = new Set<PeerId>()
+  readonly #underWay = new Map<PeerId, Again>()
   readonly #slots = new Slots(MAX_PARALLEL_PROBES)
 
   constructor(needs: SuspectsNeeds) {
     this.#needs = needs
   }
 
-  /** Checks one peer, in every topic it is known in; does nothing while a check is under way. */
-  check(peerId: PeerId): void {
-    const { table, signal, clock } = this.#needs
-    if (signal.aborted || this.#underWay.has(peerId) || table.topicsOf(peerId).length === 0) return
-    this.#underWay.add(peerId)
-    void this.#slots
-      .run(() => this.#probe(peerId), signal)
-      .catch(() => undefined) // closing
-      .finally(() => {
-        // a peer that is found alive and drops its stream again and again must not keep us busy
-        clock.after(PROBE_PAUSE_MS, () => this.#recheck(peerId))
-      })
+  /** Checks one peer in every topic it is known in. While it is being checked, or was just now, once more after that. */
+  check(peerId: PeerId, onAlive?: () => void): void {
+    const { table, signal } = this.#needs
+    if (signal.aborted) return
+    const underWay = this.#underWay.get(peerId)
+    if (underWay !== undefined) {
+      underWay.isWanted = true
+      if (onAlive !== undefined) underWay.onAlive.push(onAlive)
+      return
+    }
+    if (table.topicsOf(peerId).length === 0) return
+    this.#start(peerId, onAlive === undefined ? [] : [onAlive])
   }
 
   /** Checks everybody we know only through `voucher`, which is gone. */
@@ -45,38 +55,59 @@ export class Suspects {
     const { table } = this.#needs
     for (const topicId of table.topics()) {
       for (const { record, source } of table.members(topicId)) {
-        if (source.kind === 'vouched' && source.by === voucher) this.check(record.peerId)
+        if ('by' in source && source.by === voucher) this.check(record.peerId)
       }
     }
   }
 
-  #recheck(peerId: PeerId): void {
+  #start(peerId: PeerId, onAlive: readonly (() => void)[]): void {
+    const { signal, clock, table } = this.#needs
+    this.#underWay.set(peerId, { isWanted: false, onAlive: [] })
+    void this.#slots
+      .run(() => this.#probe(peerId), signal)
+      .then(
+        () => {
+          if (table.topicsOf(peerId).length > 0) for (const tell of onAlive) tell()
+        },
+        () => undefined // closing
+      )
+      .finally(() => {
+        // a peer that is found alive and drops its stream again and again must not keep us busy
+        if (!signal.aborted) clock.after(PROBE_PAUSE_MS, () => this.#afterPause(peerId))
+      })
+  }
+
+  #afterPause(peerId: PeerId): void {
+    const { table, signal } = this.#needs
+    const again = this.#underWay.get(peerId)
     this.#underWay.delete(peerId)
-    if (!this.#needs.node.isConnected(peerId)) this.check(peerId)
+    if (again?.isWanted !== true || signal.aborted || table.topicsOf(peerId).length === 0) return
+    this.#start(peerId, again.onAlive)
   }
 
   async #probe(peerId: PeerId): Promise<void> {
-    const { node, table, signal } = this.#needs
-    const topics = table.topicsOf(peerId)
-    const addresses = [...new Set(topics.flatMap(topicId => table.member(topicId, peerId)?.record.addresses ?? []))]
-    try {
-      await node.connect({ peerId, addresses }, { signal })
-    } catch {
-      if (signal.aborted) return
-      for (const topicId of topics) this.#needs.lose(topicId, peerId)
-      return
-    }
-    await Promise.all(topics.map(topicId => this.#greet(peerId, topicId)))
+    const { table } = this.#needs
+    for (const topicId of table.topicsOf(peerId)) await this.#probeIn(topicId, peerId)
   }
 
-  async #greet(peerId: PeerId, topicId: TopicId): Promise<void> {
-    const entry = this.#needs.table.member(topicId, peerId)
-    if (entry === undefined) return
-    try {
-      await this.#needs.greet(peerId, { id: topicId, key: entry.record.topicKey })
-    } catch (thrown) {
-      if (this.#needs.signal.aborted || isMusterError(thrown, 'limit-reached')) return
-      this.#needs.lose(topicId, peerId)
+  async #probeIn(topicId: TopicId, peerId: PeerId): Promise<void> {
+    const { node, table, signal, greet, lose } = this.#needs
+    for (let attempt = 1; ; attempt++) {
+      const entry = table.member(topicId, peerId)
+      if (entry === undefined) return
+      const { topicKey, addresses, sequence } = entry.record
+      try {
+        await node.connect({ peerId, addresses }, { signal })
+        await greet(peerId, { id: topicId, key: topicKey })
+        return
+      } catch (thrown) {
+        if (signal.aborted || isMusterError(thrown, 'limit-reached')) return
+        // it came to us while we dialled where it was
+        const mayTryAgain = node.isConnected(peerId) && !isMusterError(thrown, 'timed-out')
+        if (attempt < ATTEMPTS && (mayTryAgain || isMusterError(thrown, 'closed'))) continue
+        lose(topicId, peerId, sequence)
+        return
+      }
     }
   }
 }

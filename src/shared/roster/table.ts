@@ -1,15 +1,23 @@
 import type { PeerId } from '../core/address.ts'
 import { type Random, sample } from '../core/random.ts'
 import type { TopicId } from '../core/topic.ts'
-import { MAX_MEMBERS_PER_TOPIC, MAX_ROSTER_ENTRIES, MAX_TOPICS, MAX_TOPICS_PER_PEER, MAX_VOUCHED_PER_PEER } from './limits.ts'
+import {
+  MAX_MEMBERS_PER_TOPIC,
+  MAX_ROSTER_ENTRIES,
+  MAX_TOPICS,
+  MAX_TOPICS_PER_PEER,
+  MAX_VOUCHED_PER_PEER
+} from './limits.ts'
 import type { MemberRecord } from './record.ts'
 
 /** How a record came to us. */
 export type Source =
   /** From the member itself, over a connection that proves it. */
   | { readonly kind: 'direct' }
-  /** From somebody else, who vouches. */
+  /** From a neighbour that vouches: it has reached the member, or has it from somebody who has. */
   | { readonly kind: 'vouched'; readonly by: PeerId }
+  /** From a neighbour that does not know better. */
+  | { readonly kind: 'rumour'; readonly by: PeerId }
   /** From our own disk. */
   | { readonly kind: 'remembered' }
 
@@ -18,8 +26,13 @@ export interface Entry {
   readonly source: Source
 }
 
-/** What applying a record did. `stale`: a newer or the same one is known. `full`: a cap is reached. */
-export type Applied = 'joined' | 'renewed' | 'left' | 'stale' | 'full'
+const RANK = { direct: 3, vouched: 2, rumour: 1, remembered: 0 } as const satisfies Record<Source['kind'], number>
+
+/**
+ * What applying a record did. `stale`: a newer or the same one is known. `backed`: the same one, from a better source.
+ * `noted`: a goodbye of somebody who was no member here. `full`: a cap is reached.
+ */
+export type Applied = 'joined' | 'renewed' | 'left' | 'noted' | 'backed' | 'stale' | 'full'
 
 /**
  * Who is in which topic, by signed records: pure, no clock, no sockets. A goodbye is remembered until it expires, so that
@@ -47,18 +60,20 @@ export class RosterTable {
   }
 
   apply(record: MemberRecord, source: Source): Applied {
-    const known = this.#topics.get(record.topicId)?.get(record.peerId)
+    const known = this.entry(record.topicId, record.peerId)
+    const isBetter = known === undefined || RANK[source.kind] > RANK[known.source.kind]
     if (known !== undefined && known.record.sequence >= record.sequence) {
-      // the same record from the member itself is worth more than somebody's word
-      if (known.record.sequence === record.sequence && source.kind === 'direct' && !known.record.left) {
-        this.#set(record.topicId, { record: known.record, source })
-      }
-      return 'stale'
+      if (known.record.sequence > record.sequence || known.record.left || record.left || !isBetter) return 'stale'
+      this.#set(record.topicId, { record: known.record, source })
+      return 'backed'
     }
     if (known === undefined && !this.#hasRoom(record, source)) return 'full'
-    this.#set(record.topicId, { record, source })
-    if (record.left) return known === undefined || known.record.left ? 'stale' : 'left'
-    return known === undefined || known.record.left ? 'joined' : 'renewed'
+    const isMember = known !== undefined && !known.record.left
+    // whom we have reached ourselves stays reached when others are faster to tell that it renewed its record
+    const keepsSource = isMember && !record.left && RANK[source.kind] < RANK[known.source.kind]
+    this.#set(record.topicId, { record, source: keepsSource ? known.source : source })
+    if (record.left) return isMember ? 'left' : 'noted'
+    return isMember ? 'renewed' : 'joined'
   }
 
   entry(topicId: TopicId, peerId: PeerId): Entry | undefined {
@@ -84,9 +99,16 @@ export class RosterTable {
     return this.topics().filter(topicId => this.member(topicId, peerId) !== undefined)
   }
 
-  /** Members for an answer: all, or a random choice when there are more than `count`; `first` is preferred. */
-  sample(topicId: TopicId, count: number, random: Random, first: (entry: Entry) => boolean): Entry[] {
-    const { yes = [], no = [] } = Object.groupBy(this.members(topicId), entry => (first(entry) ? 'yes' : 'no'))
+  /** Members that `fit`: all, or a random choice when there are more than `count`; `first` is preferred. */
+  sample(
+    topicId: TopicId,
+    count: number,
+    random: Random,
+    first: (entry: Entry) => boolean,
+    fit: (entry: Entry) => boolean = () => true
+  ): Entry[] {
+    const fitting = this.members(topicId).filter(fit)
+    const { yes = [], no = [] } = Object.groupBy(fitting, entry => (first(entry) ? 'yes' : 'no'))
     const preferred = sample(yes, count, random)
     return [...preferred, ...sample(no, count - preferred.length, random)]
   }
@@ -121,7 +143,7 @@ export class RosterTable {
     if (members === undefined && this.#topics.size >= MAX_TOPICS) return false
     if (members !== undefined && members.size >= MAX_MEMBERS_PER_TOPIC) return false
     if ((this.#topicsOfPeer.get(peerId) ?? 0) >= MAX_TOPICS_PER_PEER) return false
-    return source.kind !== 'vouched' || (this.#vouchedBy.get(source.by) ?? 0) < MAX_VOUCHED_PER_PEER
+    return !('by' in source) || (this.#vouchedBy.get(source.by) ?? 0) < MAX_VOUCHED_PER_PEER
   }
 
   #set(topicId: TopicId, entry: Entry): void {
@@ -137,7 +159,7 @@ export class RosterTable {
     this.#entries += by
     if (!record.left) this.#members += by
     add(this.#topicsOfPeer, record.peerId, by)
-    if (source.kind === 'vouched') add(this.#vouchedBy, source.by, by)
+    if ('by' in source) add(this.#vouchedBy, source.by, by)
   }
 }
 

@@ -1,0 +1,112 @@
+import type { PeerId } from '../core/address.ts'
+import type { Emitter } from '../core/events.ts'
+import type { Log } from '../core/log.ts'
+import type { TopicId } from '../core/topic.ts'
+import type { Node } from '../node/port.ts'
+import type { TopicFrame } from '../wire/topic.ts'
+import { MAX_ADDRESS_BOOK } from './limits.ts'
+import type { MemberRecord } from './record.ts'
+import type { RosterEvents, RosterMetrics } from './roster.ts'
+import type { RosterRows } from './rows.ts'
+import type { Applied, RosterTable, Source } from './table.ts'
+
+export interface LedgerNeeds {
+  readonly table: RosterTable
+  readonly events: Pick<Emitter<RosterEvents>, 'emit'>
+  readonly dht: Pick<Node['dht'], 'forget'>
+  readonly rows: RosterRows | undefined
+  readonly metrics: RosterMetrics | undefined
+  readonly log: Log
+  readonly keepsEveryTopic: boolean
+  holds(topicId: TopicId): boolean
+  tell(topicId: TopicId, frame: TopicFrame, ...except: ReadonlyArray<PeerId | undefined>): void
+  /** A topic has its first member. */
+  onTopic(record: MemberRecord, from: PeerId | undefined): void
+}
+
+/** Enters records into the table, and what follows: events, news to neighbours, the row on disk. */
+export class Ledger {
+  readonly #needs: LedgerNeeds
+  /** Rows of a peer that are kept though expired: addresses to try when nobody else is left. */
+  #bookRows = 0
+
+  constructor(needs: LedgerNeeds) {
+    this.#needs = needs
+  }
+
+  /** Takes a verified record. When it resolves, what is new of it is on disk. */
+  async learn(record: MemberRecord, source: Source, from?: PeerId): Promise<Applied> {
+    const { table, events, metrics, holds, tell, onTopic, keepsEveryTopic } = this.#needs
+    if (!holds(record.topicId)) return 'stale'
+    const isNewTopic = table.members(record.topicId).length === 0
+    const applied = table.apply(record, source)
+    if (applied === 'full') metrics?.increment('muster_topic_rejected_total', { reason: 'limit' })
+    if (applied === 'full' || applied === 'stale') {
+      const known = table.member(record.topicId, record.peerId)
+      if (source.kind === 'direct' && known?.record.sequence === record.sequence) events.emit('live', known.record)
+      return applied
+    }
+    // all in one turn: what comes in while the row is being written must find this done
+    if (applied === 'left' || applied === 'noted') this.#gone(record, 'goodbye', applied === 'left')
+    else if (source.kind === 'direct') events.emit('live', record)
+    else events.emit('heard', { record, isVouched: source.kind === 'vouched' })
+    // a rumour is not passed on: who hears it from us would take us for a witness
+    if (record.left || source.kind === 'direct' || source.kind === 'vouched') {
+      tell(record.topicId, { update: { topic: record.topicKey, envelope: record.envelope } }, from, record.peerId)
+    }
+    if (isNewTopic && keepsEveryTopic && !record.left) onTopic(record, from)
+    await this.#write(record)
+    if (record.left) await this.#needs.dht.forget(record.topicKey, record.peerId)
+    return applied
+  }
+
+  /** A member that is neither reached nor vouched for any more; nothing when its record has changed since. */
+  lose(topicId: TopicId, peerId: PeerId, sequence?: number): void {
+    const { table, keepsEveryTopic, tell } = this.#needs
+    const known = table.member(topicId, peerId)
+    if (known === undefined || (sequence !== undefined && known.record.sequence !== sequence)) return
+    const { record } = known
+    table.remove(topicId, peerId)
+    // a bootstrap forgets it; a peer keeps the row as an address to try when nobody else is left
+    if (keepsEveryTopic) this.#erase(record)
+    this.#gone(record, 'lost', true)
+    tell(topicId, { lost: { topic: record.topicKey, peerId } }, peerId)
+  }
+
+  expire(now: number): void {
+    const { table, keepsEveryTopic } = this.#needs
+    for (const { record } of table.expire(now)) {
+      if (keepsEveryTopic || record.left || this.#bookRows >= MAX_ADDRESS_BOOK) this.#erase(record)
+      else this.#bookRows++
+      if (!record.left) this.#gone(record, 'lost', true)
+    }
+  }
+
+  /** False when no more expired rows are to be kept. */
+  keepsInBook(): boolean {
+    if (this.#bookRows >= MAX_ADDRESS_BOOK) return false
+    this.#bookRows++
+    return true
+  }
+
+  #gone(record: MemberRecord, reason: 'goodbye' | 'lost', isCounted: boolean): void {
+    if (isCounted) this.#needs.metrics?.increment('muster_members_left_total', { reason })
+    this.#needs.events.emit('gone', { record, reason })
+  }
+
+  async #write(record: MemberRecord): Promise<void> {
+    const { rows, keepsEveryTopic, log } = this.#needs
+    if (rows === undefined || (record.left && !keepsEveryTopic)) return // a peer keeps the last address instead
+    try {
+      await rows.put(record)
+    } catch (thrown) {
+      if (keepsEveryTopic) throw thrown // its answer says that it will remember
+      log.error({ err: thrown }, 'member record not kept')
+    }
+  }
+
+  #erase(record: MemberRecord): void {
+    const { rows, log } = this.#needs
+    void rows?.delete(record).catch(thrown => log.error({ err: thrown }, 'row not deleted'))
+  }
+}

@@ -1,0 +1,351 @@
+import type { Value } from '../../src/peer/api.ts'
+import { createMessaging, type Messaging } from '../../src/peer/messaging/messaging.ts'
+import { TopicGroup } from '../../src/peer/topics/group.ts'
+import type { PeerId } from '../../src/shared/core/address.ts'
+import type { Clock } from '../../src/shared/core/clock.ts'
+import { MusterError } from '../../src/shared/core/errors.ts'
+import { type Closable, Scope, type Undo } from '../../src/shared/core/lifecycle.ts'
+import { silentLog } from '../../src/shared/core/log.ts'
+import { seededRandom } from '../../src/shared/core/random.ts'
+import { topicOf } from '../../src/shared/core/topic.ts'
+import { FakeNetwork } from '../../src/shared/node/fake.ts'
+import { FAKE_PROVIDER_VALIDITY_MS } from '../../src/shared/node/fake-dht.ts'
+import { createIdentity, type Identity } from '../../src/shared/node/keys.ts'
+import type { Node, Unseal } from '../../src/shared/node/port.ts'
+import { createSupervisor, type Supervisor } from '../../src/shared/node/supervisor.ts'
+import { createRoster, type Roster, type RosterNeeds } from '../../src/shared/roster/roster.ts'
+import { RosterRows } from '../../src/shared/roster/rows.ts'
+import { memoryStore } from '../../src/shared/store/memory.ts'
+import type { Store } from '../../src/shared/store/port.ts'
+import { codec } from '../../src/shared/wire/codec.ts'
+
+/** Time that jumps to what is due next: a simulated minute costs as much as what happens in it. */
+export class EventClock implements Clock {
+  #now: number
+  #turn = 0
+  readonly #due: Array<{ at: number; turn: number; every: number | undefined; run: () => void }> = []
+
+  constructor(now = 1_700_000_000_000) {
+    this.#now = now
+  }
+
+  get nextAt(): number | undefined {
+    return this.#due.at(-1)?.at
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  after(ms: number, run: () => void): Undo {
+    return this.#add({ at: this.#now + ms, turn: this.#turn++, every: undefined, run })
+  }
+
+  every(ms: number, run: () => void): Undo {
+    return this.#add({ at: this.#now + ms, turn: this.#turn++, every: ms, run })
+  }
+
+  /** Moves time to `end` and runs, in order, what falls due. */
+  advanceTo(end: number): void {
+    for (let next = this.#due.at(-1); next !== undefined && next.at <= end; next = this.#due.at(-1)) {
+      this.#due.pop()
+      this.#now = Math.max(this.#now, next.at)
+      if (next.every !== undefined) {
+        next.at += next.every
+        this.#insert(next)
+      }
+      next.run()
+    }
+    this.#now = Math.max(this.#now, end)
+  }
+
+  #add(timer: { at: number; turn: number; every: number | undefined; run: () => void }): Undo {
+    this.#insert(timer)
+    return () => {
+      const at = this.#due.indexOf(timer)
+      if (at >= 0) this.#due.splice(at, 1)
+    }
+  }
+
+  /** Latest first, so that the next one is popped. */
+  #insert(timer: { at: number; turn: number; every: number | undefined; run: () => void }): void {
+    let low = 0
+    let high = this.#due.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const other = this.#due[middle]
+      if (other !== undefined && (other.at > timer.at || (other.at === timer.at && other.turn > timer.turn)))
+        low = middle + 1
+      else high = middle
+    }
+    this.#due.splice(low, 0, timer)
+  }
+}
+
+/** What a group told its user, in order. */
+export interface Told {
+  readonly event: 'member' | 'left'
+  readonly peerId: PeerId
+  /** For `member`: verified. For `left`: the reason. */
+  readonly detail: boolean | string
+  readonly atMs: number
+}
+
+export interface FakeBootstrap {
+  readonly node: Node
+  readonly roster: Roster
+  readonly address: string
+  /** As `kill -9`. */
+  kill(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface FakePeerOptions {
+  readonly identity?: Identity
+  /** Where it listens. */
+  readonly address?: string
+  /** Addresses it dials for ever. */
+  readonly bootstrap?: readonly string[]
+  readonly store?: Store
+  readonly name?: string
+  readonly usesRoster?: boolean
+  /** Added to the clock of this peer alone, in milliseconds. */
+  readonly clockSkewMs?: number
+  readonly maxMesh?: number
+}
+
+export interface FakePeer {
+  readonly node: Node
+  readonly roster: Roster
+  readonly messaging: Messaging
+  readonly supervisor: Supervisor
+  readonly peerId: PeerId
+  readonly address: string
+  readonly identity: Identity
+  readonly store: Store
+  readonly heard: Value[]
+  join(topic?: string): Promise<TopicGroup>
+  group(topic?: string): TopicGroup | undefined
+  /** Peer ids shown in a topic, sorted. */
+  sees(topic?: string): PeerId[]
+  told(topic?: string): readonly Told[]
+  kill(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Seals that cost nothing: here nobody forges, and a simulation signs a million records. */
+const plainCodec = codec({
+  signer: { id: 1, type: 'string', required: true },
+  payload: { id: 3, type: 'bytes', required: true }
+})
+const plainUnseal: Unseal = async (_domain, envelope) => {
+  const { signer, payload } = plainCodec.decode(envelope)
+  return { peerId: signer, payload }
+}
+
+/** Peers and bootstraps as the programs put them together, on a network in memory. */
+export class Village implements Closable {
+  readonly clock: EventClock
+  readonly network: FakeNetwork
+  readonly #random: () => number
+  readonly #scope = new Scope()
+  #nextHost = 0
+
+  constructor(seed = 1) {
+    this.clock = new EventClock()
+    this.#random = seededRandom(seed)
+    this.network = new FakeNetwork({ clock: this.clock, random: this.#random })
+  }
+
+  get signal(): AbortSignal {
+    return this.#scope.signal
+  }
+
+  close(): Promise<void> {
+    return this.#scope.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  newAddress(): string {
+    const host = ++this.#nextHost
+    return `/ip4/10.9.${host >> 8}.${host & 255}/tcp/7000`
+  }
+
+  async newIdentity(): Promise<Identity> {
+    return await createIdentity(Uint8Array.from({ length: 32 }, () => Math.floor(this.#random() * 256)))
+  }
+
+  /** Lets `ms` of simulated time pass. */
+  async pass(ms: number): Promise<void> {
+    const end = this.clock.now() + ms
+    await this.network.settle()
+    for (let next = this.clock.nextAt; next !== undefined && next <= end; next = this.clock.nextAt) {
+      this.clock.advanceTo(Math.min(end, Math.max(next, this.clock.now() + 20)))
+      await this.network.settle()
+    }
+    this.clock.advanceTo(end)
+    await this.network.settle()
+  }
+
+  /** Simulated milliseconds until `holds`; fails after `withinMs`. */
+  async until(sentence: string, withinMs: number, holds: () => boolean): Promise<number> {
+    const start = this.clock.now()
+    await this.network.settle()
+    while (!holds()) {
+      if (this.clock.now() - start >= withinMs) throw new Error(`not within ${withinMs} simulated ms: ${sentence}`)
+      await this.pass(50)
+    }
+    return this.clock.now() - start
+  }
+
+  async bootstrap(
+    options: { identity?: Identity; address?: string; bootstrap?: readonly string[]; store?: Store } = {}
+  ): Promise<FakeBootstrap> {
+    const { bootstrap = [], store = memoryStore() } = options
+    const scope = new Scope()
+    this.#scope.own(scope)
+    const address = options.address ?? this.newAddress()
+    const node = scope.own(
+      await this.network.createNode({
+        identity: options.identity ?? (await this.newIdentity()),
+        address,
+        store,
+        answersAlone: true
+      })
+    )
+    const roster = scope.own(
+      await createRoster({ ...this.#rosterNeeds(node, store), clock: this.clock }, { keepsEveryTopic: true })
+    )
+    const supervisor = scope.own(this.#supervisor(node, bootstrap))
+    scope.defer(supervisor.on('up', ({ peerId }) => void roster.follow(peerId)))
+    return { node, roster, address, kill: () => this.#kill(node, scope), close: () => scope.close() }
+  }
+
+  async peer(options: FakePeerOptions = {}): Promise<FakePeer> {
+    const { bootstrap = [], store = memoryStore(), name, usesRoster = true, clockSkewMs = 0, maxMesh } = options
+    const scope = new Scope()
+    this.#scope.own(scope)
+    const address = options.address ?? this.newAddress()
+    const identity = options.identity ?? (await this.newIdentity())
+    const clock: Clock = {
+      now: () => this.clock.now() + clockSkewMs,
+      after: (ms, run) => this.clock.after(ms, run),
+      every: (ms, run) => this.clock.every(ms, run)
+    }
+    const node = scope.own(await this.network.createNode({ identity, address, store }))
+    const roster = scope.own(await createRoster({ ...this.#rosterNeeds(node, store), clock }))
+    const supervisor = scope.own(this.#supervisor(node, bootstrap))
+    const groups = new Map<string, TopicGroup>()
+    const told = new Map<string, Told[]>()
+    const heard: Value[] = []
+    const messaging = scope.own(
+      createMessaging({
+        node,
+        clock,
+        connect: async (peerId, signal) => {
+          const group = [...groups.values()].find(each => each.members().some(member => member.peerId === peerId))
+          if (group === undefined) throw new MusterError('not-a-member')
+          await group.reach(peerId, signal)
+        },
+        membership: {
+          ownEnvelope: topicId => roster.own(topicId),
+          admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+        },
+        deliver: ({ topicId, ...message }) => {
+          const group = [...groups.values()].find(each => each.topicId === topicId)
+          if (group === undefined) throw new MusterError('not-a-member')
+          group.deliver(message)
+        }
+      })
+    )
+    scope.defer(() => Promise.all([...groups.values()].map(group => group.close())))
+    return {
+      node,
+      roster,
+      messaging,
+      supervisor,
+      peerId: node.peerId,
+      address,
+      identity,
+      store,
+      heard,
+      join: async (topicName = 'lobby') => {
+        const topic = await topicOf(topicName)
+        const group: TopicGroup = new TopicGroup(
+          topic,
+          { node, roster, bootstraps: supervisor, messaging, clock, log: silentLog },
+          {
+            name,
+            usesRoster,
+            providerValidityMs: FAKE_PROVIDER_VALIDITY_MS,
+            onClosed: () => groups.get(topicName) === group && groups.delete(topicName),
+            ...(maxMesh === undefined ? {} : { maxMesh })
+          }
+        )
+        groups.set(topicName, group)
+        const list: Told[] = []
+        told.set(topicName, list)
+        group.on('member', ({ peerId, verified }) =>
+          list.push({ event: 'member', peerId, detail: verified, atMs: this.clock.now() })
+        )
+        group.on('left', ({ peerId, reason }) =>
+          list.push({ event: 'left', peerId, detail: reason, atMs: this.clock.now() })
+        )
+        group.on('message', ({ value }) => heard.push(value))
+        await group.enter()
+        return group
+      },
+      group: (topicName = 'lobby') => groups.get(topicName),
+      sees: (topicName = 'lobby') => (groups.get(topicName)?.members() ?? []).map(({ peerId }) => peerId).sort(),
+      told: (topicName = 'lobby') => told.get(topicName) ?? [],
+      kill: () => this.#kill(node, scope),
+      close: () => scope.close()
+    }
+  }
+
+  #rosterNeeds(node: Node, store: Store): RosterNeeds {
+    return {
+      node: {
+        peerId: node.peerId,
+        get addresses() {
+          return node.addresses
+        },
+        dht: node.dht,
+        open: (...rest) => node.open(...rest),
+        handle: (...rest) => node.handle(...rest),
+        isConnected: peerId => node.isConnected(peerId),
+        connect: (...rest) => node.connect(...rest),
+        on: (...rest) => node.on(...rest),
+        seal: async (_domain, payload) => plainCodec.encode({ signer: node.peerId, payload })
+      },
+      unseal: plainUnseal,
+      rows: new RosterRows(store.datastore),
+      random: this.#random
+    }
+  }
+
+  #supervisor(node: Node, addresses: readonly string[]): Supervisor {
+    const known = new Map<string, PeerId>()
+    return createSupervisor(
+      {
+        node,
+        known: {
+          get: async address => known.get(address),
+          remember: async (address, peerId) => void known.set(address, peerId)
+        },
+        clock: this.clock,
+        random: this.#random,
+        log: silentLog
+      },
+      addresses.map(address => ({ address }))
+    )
+  }
+
+  async #kill(node: Node, scope: Scope): Promise<void> {
+    await this.network.kill(node)
+    await scope.close() // what is left of it says nothing: its node is dead
+  }
+}
