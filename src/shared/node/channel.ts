@@ -32,6 +32,7 @@ export class StreamChannel implements Channel {
   readonly #waiting: Uint8Array[] = []
   #waitingBytes = 0
   #preamble: Preamble | undefined
+  readonly #agreed = Promise.withResolvers<void>()
   #hasEnded = false
   #isResuming = false
   /** Frames handed to `send` that are not in the stream yet, or wait for room. */
@@ -49,6 +50,7 @@ export class StreamChannel implements Channel {
     this.#maxFrameBytes = maxFrameBytes
     this.#decoder = new FrameDecoder(maxFrameBytes)
     this.#preamble = preamble
+    if (preamble === undefined) this.#agreed.resolve()
     this.frames = this.#read()
     const recheck = (): void => {
       // libp2p's own 'drain' listener refills the window in a microtask of its own; look after it
@@ -59,7 +61,7 @@ export class StreamChannel implements Channel {
     stream.addEventListener('end', () => this.#onEnd())
     stream.addEventListener('close', event => this.#onClose(event))
     stream.addEventListener('message', event => this.#onData(event))
-    if (stream.readableEnded) this.#onEnd()
+    if (stream.readableEnded && stream.readBufferLength === 0) this.#onEnd()
     if (stream.status === 'aborted' || stream.status === 'reset' || stream.status === 'closed')
       this.#fail(closedByOther())
   }
@@ -80,6 +82,8 @@ export class StreamChannel implements Channel {
     if (this.#closed.signal.aborted) return
     try {
       await raceSignal(this.#stream.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) }), this.signal)
+      // a stream closed before the other side has answered the proposal would be reset, and what was sent be lost
+      await raceSignal(this.#agreed.promise, AbortSignal.any([this.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]))
       await this.#stream.closeRead?.({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) })
       this.#finish(new MusterError('closed'))
     } catch (thrown) {
@@ -136,6 +140,7 @@ export class StreamChannel implements Channel {
         bytes = this.#preamble.push(bytes)
         if (bytes === undefined) return
         this.#preamble = undefined
+        this.#agreed.resolve()
       }
       for (const frame of this.#decoder.push(bytes)) {
         this.#waiting.push(frame)
@@ -147,6 +152,8 @@ export class StreamChannel implements Channel {
     }
     if (!this.#isResuming) this.#pauseWhenFull()
     this.#wakeReader?.()
+    // 'end' came while the negotiation held the last bytes, which it pushed back: they are the end
+    if (this.#stream.readableEnded && this.#stream.readBufferLength === 0) this.#onEnd()
   }
 
   #pauseWhenFull(): void {

@@ -1,5 +1,5 @@
 import type { PeerAddress, PeerId } from '../core/address.ts'
-import { MusterError } from '../core/errors.ts'
+import { asMusterError, MusterError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { RunningDht } from './dht.ts'
 import type { Dht, WaitOptions } from './port.ts'
@@ -34,15 +34,15 @@ export class LazyDht implements Dht {
   }
 
   async ready(options: WaitOptions = {}): Promise<void> {
-    await (await this.#started(options)).ready(options)
+    await this.#with(options, dht => dht.ready(options))
   }
 
   async answers(options: WaitOptions = {}): Promise<boolean> {
-    return await (await this.#started(options)).answers(options)
+    return await this.#with(options, dht => dht.answers(options))
   }
 
   async provide(key: Uint8Array, options: WaitOptions = {}): Promise<readonly PeerId[]> {
-    return await (await this.#started(options)).provide(key, options)
+    return await this.#with(options, dht => dht.provide(key, options))
   }
 
   async unprovide(key: Uint8Array): Promise<void> {
@@ -54,7 +54,11 @@ export class LazyDht implements Dht {
   }
 
   async *providers(key: Uint8Array, options: WaitOptions = {}): AsyncIterable<PeerAddress> {
-    yield* (await this.#started(options)).providers(key, options)
+    try {
+      yield* (await this.#started(options)).providers(key, options)
+    } catch (thrown) {
+      throw reasonOf(thrown, options)
+    }
   }
 
   async counts(): Promise<{ readonly providers: number; readonly records: number }> {
@@ -78,6 +82,14 @@ export class LazyDht implements Dht {
     await dht?.stop()
   }
 
+  async #with<T>(options: WaitOptions, ask: (dht: RunningDht) => Promise<T>): Promise<T> {
+    try {
+      return await ask(await this.#started(options))
+    } catch (thrown) {
+      throw reasonOf(thrown, options)
+    }
+  }
+
   async #started({ signal }: WaitOptions): Promise<RunningDht> {
     return await (signal === undefined ? this.#running : raceSignal(this.#running, signal))
   }
@@ -90,4 +102,9 @@ export class LazyDht implements Dht {
     timer.unref?.()
     this.#timers.add(timer)
   }
+}
+
+/** Why a call ended: kad-dht rejects with errors of its own when the signal aborts. */
+function reasonOf(thrown: unknown, { signal }: WaitOptions): MusterError {
+  return asMusterError(signal?.aborted ? signal.reason : thrown, 'unreachable')
 }

@@ -190,7 +190,9 @@ class TcpNode implements Libp2pNode {
 
   async open(peerId: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
     this.#throwIfClosed()
-    options.signal?.throwIfAborted()
+    if (options.signal?.aborted) throw asMusterError(options.signal.reason, 'aborted')
+    const { first = [], maxFrameBytes } = options
+    if (first.some(frame => frame.length > maxFrameBytes)) throw new MusterError('too-large', 'a frame over the limit')
     const connection = this.#connection(peerId)
     const muxer = muxerOf(connection)
     if (muxer === undefined) throw new MusterError('unreachable', 'no connection to the peer')
@@ -198,8 +200,8 @@ class TcpNode implements Libp2pNode {
     try {
       const stream = await muxer.createStream({})
       stream.protocol = name
-      const channel = new StreamChannel(stream, peerId, options.maxFrameBytes, agreement(name))
-      const frames = encodeFrames(options.first ?? [])
+      const channel = new StreamChannel(stream, peerId, maxFrameBytes, agreement(name))
+      const frames = encodeFrames(first)
       const opening = proposal(name)
       const bytes = new Uint8Array(opening.length + frames.length)
       bytes.set(opening)
