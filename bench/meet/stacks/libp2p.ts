@@ -13,6 +13,7 @@ import type { Stack } from './stack.ts'
 const keyOf = (topic: string) => CID.createV1(0x55, digest(0x12, Buffer.from(topic, 'hex')))
 
 const START_MS = 60_000
+const SETTLE_MS = 15_000
 
 async function start(host: string, bootstrap: string | undefined) {
   const node = await createLibp2p({
@@ -66,11 +67,16 @@ export const stack: Stack = {
     return nodes[0]?.getMultiaddrs()[0]?.toString() ?? ''
   },
   async settle() {
-    for (const node of nodes) await drain(node.services.dht.getClosestPeers(node.peerId.toMultihash().bytes))
+    // Bounded: a lookup in a young network waits for nodes that are busy with lookups of their own.
+    const signal = AbortSignal.timeout(SETTLE_MS)
+    for (const node of nodes) {
+      await drain(node.services.dht.getClosestPeers(node.peerId.toMultihash().bytes, { signal }))
+    }
   },
   async member(host, bootstrap) {
     member = await start(host, bootstrap)
-    await drain(member.services.dht.getClosestPeers(member.peerId.toMultihash().bytes))
+    const signal = AbortSignal.timeout(SETTLE_MS)
+    await drain(member.services.dht.getClosestPeers(member.peerId.toMultihash().bytes, { signal }))
   },
   async join(topic) {
     await drain(member.services.dht.provide(keyOf(topic)))
