@@ -8,6 +8,7 @@ import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { unseal } from '../../src/shared/node/keys.ts'
 import type { Channel } from '../../src/shared/node/port.ts'
 import { MAX_TOPICS } from '../../src/shared/roster/limits.ts'
+import { openRecord } from '../../src/shared/roster/record.ts'
 import { createRoster } from '../../src/shared/roster/roster.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, type TopicFrame, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 import { eventually } from '../support/eventually.ts'
@@ -53,4 +54,27 @@ it(`a stream watches at most ${MAX_TOPICS} topics`, async () => {
     clock.advance(10) // slower than the rate that is allowed
   }
   assert.equal(last?.refusal?.code, 'limit-reached')
+})
+
+it('whoever asks for a topic that was just left hears the goodbye before the refusal', async () => {
+  await using scope = new Scope()
+  const network = new FakeNetwork()
+  const node = scope.own(await network.createNode({ answersAlone: true }))
+  const roster = scope.own(await createRoster({ node, unseal }))
+  const lobby = await topicOf('lobby')
+  await roster.enter(lobby, 'ana')
+  const neighbour = scope.own(await network.createNode())
+  await neighbour.connect({ peerId: node.peerId, addresses: node.addresses })
+  const leaving = roster.exit(lobby.id, [])
+  const channel = await neighbour.open(node.peerId, TOPIC_PROTOCOL, {
+    first: [topicFrameCodec.encode({ hello: { topic: lobby.key } })],
+    maxFrameBytes: MAX_TOPIC_FRAME_BYTES
+  })
+  await leaving
+  const answers = channel.frames[Symbol.asyncIterator]()
+  const next = async (): Promise<TopicFrame> => topicFrameCodec.decode((await answers.next()).value)
+  const { update } = await next()
+  assert.ok(update !== undefined)
+  assert.equal((await openRecord(update.envelope, unseal, Date.now())).left, true)
+  assert.equal((await next()).refusal?.code, 'not-a-member')
 })

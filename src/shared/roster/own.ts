@@ -11,6 +11,8 @@ export class OwnRecords {
   readonly #validityMs: number
   readonly #memberships = new Map<TopicId, { record: MemberRecord }>()
   readonly #farewells = new Map<TopicId, MemberRecord>()
+  /** Goodbyes that are being signed. */
+  readonly #leaving = new Map<TopicId, Promise<MemberRecord>>()
   #lastSequence = 0
 
   constructor(node: Pick<Node, 'seal' | 'peerId' | 'addresses'>, clock: Clock, validityMs: number) {
@@ -32,6 +34,12 @@ export class OwnRecords {
     return this.#farewells.get(topicId)
   }
 
+  /** The same for somebody who asks just now, when the goodbye may still be being signed. */
+  async lastWord(topicId: TopicId): Promise<MemberRecord | undefined> {
+    await this.#leaving.get(topicId)
+    return this.#farewells.get(topicId)
+  }
+
   async enter(topicKey: Uint8Array, name: string | undefined): Promise<void> {
     const record = await this.#sign(topicKey, name, false)
     this.#farewells.delete(record.topicId)
@@ -43,7 +51,9 @@ export class OwnRecords {
     const own = this.get(topicId)
     if (own === undefined) return undefined
     this.#memberships.delete(topicId)
-    const goodbye = await this.#sign(own.topicKey, undefined, true)
+    const signing = this.#sign(own.topicKey, undefined, true)
+    this.#leaving.set(topicId, signing)
+    const goodbye = await signing.finally(() => this.#leaving.delete(topicId))
     this.#farewells.set(topicId, goodbye)
     const [oldest] = this.#farewells.keys()
     if (this.#farewells.size > MAX_FAREWELLS && oldest !== undefined) this.#farewells.delete(oldest)

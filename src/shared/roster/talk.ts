@@ -50,7 +50,7 @@ export class Talk {
   async #onHello(link: Link, { topic, envelope }: NonNullable<TopicFrame['hello']>): Promise<void> {
     const { holds, opened, ledger } = this.#needs
     const topicId = topicIdOf(topic)
-    if (!holds(topicId)) return link.send({ refusal: { topic, code: 'not-a-member' } })
+    if (!holds(topicId)) return await this.#refuse(link, topicId, topic)
     if (!link.shared.has(topicId) && link.shared.size >= MAX_TOPICS) {
       this.#needs.onFull()
       return link.send({ refusal: { topic, code: 'limit-reached' } })
@@ -64,10 +64,17 @@ export class Talk {
       }
       const applied = await ledger.learn(record, { kind: 'direct' }, link.peerId)
       if (applied === 'full') return link.send({ refusal: { topic, code: 'limit-reached' } })
-      if (!holds(topicId)) return link.send({ refusal: { topic, code: 'not-a-member' } }) // left meanwhile
+      if (!holds(topicId)) return await this.#refuse(link, topicId, topic) // left meanwhile
     }
     link.shared.add(topicId)
     link.send({ members: this.#answer(topicId, topic, link.peerId, sequence) })
+  }
+
+  /** Whoever asks while our goodbye is on its way to it, over another stream, hears the goodbye first: we are not lost. */
+  async #refuse(link: Link, topicId: TopicId, topic: Uint8Array): Promise<void> {
+    const goodbye = await this.#needs.own.lastWord(topicId)
+    if (goodbye !== undefined) link.send({ update: { topic, envelope: goodbye.envelope } })
+    link.send({ refusal: { topic, code: 'not-a-member' } })
   }
 
   #answer(topicId: TopicId, topic: Uint8Array, asker: PeerId, sequence: number): NonNullable<TopicFrame['members']> {
