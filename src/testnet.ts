@@ -1,6 +1,6 @@
 import { type Bootstrap, createBootstrap } from './bootstrap/bootstrap.ts'
-import { createPeer, type PeerOptions } from './peer/peer.ts'
 import type { Peer } from './peer/api.ts'
+import { createPeer, type PeerOptions } from './peer/peer.ts'
 import { build, type Closable } from './shared/core/lifecycle.ts'
 
 /** A whole network inside this process, on loopback, in memory: for tests of programs that use Muster. */

@@ -1,5 +1,5 @@
-import { systemClock } from '../shared/core/clock.ts'
 import type { PeerId } from '../shared/core/address.ts'
+import { systemClock } from '../shared/core/clock.ts'
 import { build, type Closable } from '../shared/core/lifecycle.ts'
 import { type Log, silentLog } from '../shared/core/log.ts'
 import { checkOptions } from '../shared/core/options.ts'

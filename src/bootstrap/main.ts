@@ -1,8 +1,8 @@
 import { keepCompiledCode, processHost } from '../peer/cli/host.ts'
 import { run } from '../peer/cli/run.ts'
 import { startBootstrap } from '../peer/cli/start.ts'
-import { programVersion } from '../shared/host/version.server.ts'
 import { helpText } from '../shared/core/command-line.ts'
+import { programVersion } from '../shared/host/version.server.ts'
 import { BOOTSTRAP_OPTIONS, commandLineFrom } from './options.ts'
 
 keepCompiledCode()

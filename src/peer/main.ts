@@ -1,8 +1,8 @@
 import { helpText } from '../shared/core/command-line.ts'
+import { programVersion } from '../shared/host/version.server.ts'
 import { keepCompiledCode, processHost } from './cli/host.ts'
 import { run } from './cli/run.ts'
 import { startPeer } from './cli/start.ts'
-import { programVersion } from '../shared/host/version.server.ts'
 import { commandLineFrom, PEER_OPTIONS } from './options.ts'
 
 keepCompiledCode()

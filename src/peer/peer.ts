@@ -13,8 +13,8 @@ import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
 import { openDefaultPeerStore } from '../shared/store/paths.server.ts'
 import type { Group, Peer, PeerEvents } from './api.ts'
-import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { messageCounts } from './messaging/counts.ts'
+import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues } from './options.ts'
 import { TopicGroup } from './topics/group.ts'
 
@@ -61,6 +61,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #joining = new Set<string>()
   readonly #usesRoster: boolean
   readonly #validityMs: number
+  readonly #maxMesh: number | undefined
   readonly #log: Log
   #isReady = false
 
@@ -77,6 +78,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.#log = log
     this.#usesRoster = values.roster
     this.#validityMs = tuning.validityMs ?? PROVIDER_VALIDITY_MS
+    this.#maxMesh = tuning.maxMesh
     this.#messaging = scope.own(
       createMessaging({
         node,
@@ -128,6 +130,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
           name: this.name,
           usesRoster: this.#usesRoster,
           providerValidityMs: this.#validityMs,
+          ...(this.#maxMesh === undefined ? {} : { maxMesh: this.#maxMesh }),
           onClosed: () => this.#groups.delete(topic.id)
         }
       )
@@ -161,7 +164,11 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
         key: group.topicId,
         name: group.topic,
         members: members.length,
-        list: members.map(({ peerId, name, verified }) => ({ peerId, ...(name === undefined ? {} : { name }), verified }))
+        list: members.map(({ peerId, name, verified }) => ({
+          peerId,
+          ...(name === undefined ? {} : { name }),
+          verified
+        }))
       }
     })
   }

@@ -10,7 +10,7 @@ import type { MemberRecord } from '../../shared/roster/record.ts'
 import type { Roster } from '../../shared/roster/roster.ts'
 import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
-import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs } from './mesh.ts'
+import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
 const MAX_KNOWN = 4_096
@@ -89,7 +89,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#scope.defer(() => this.#options.onClosed())
     this.#scope.defer(() => this.#undoNextPlan?.())
     this.#scope.defer(roster.on('live', record => this.#onLive(record)))
-    this.#scope.defer(roster.on('heard', ({ record, isVouched }) => this.#onHeard(record, isVouched)))
+    this.#scope.defer(roster.on('heard', ({ record, isVouched, isAsked }) => this.#onHeard(record, isVouched, isAsked)))
     this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
     if (this.#options.usesRoster) {
       this.#scope.defer(() => this.#stopRegreets())
@@ -127,6 +127,9 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
         `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`
       )
     }
+    // listed only so far, though there is a connection by now, e.g. one of the DHT's
+    if (this.#known.get(to)?.state !== 'live' && this.#needs.node.isConnected(to))
+      this.#needs.roster.confirm(this.topicId, to)
     const receipt = await this.#needs.messaging.send(this.#topic.id, this.#topic.key, to, value, options)
     return { ...receipt, topic: this.topic }
   }
@@ -213,7 +216,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   /** Nobody answered so far: whoever was here before the restart may still be at the same address. */
   #recall(): void {
     if (this.#known.size > 0) return
-    for (const record of this.#needs.roster.members(this.#topic.id)) this.#onHeard(record, false)
+    for (const record of this.#needs.roster.members(this.#topic.id)) this.#onHeard(record, false, true)
     for (const candidate of this.#needs.roster.remembered(this.#topic.id)) void this.#tryCandidate(candidate)
   }
 
@@ -233,17 +236,18 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     await this.#greet(candidate.peerId)
   }
 
-  #onHeard(record: MemberRecord, isVouched: boolean): void {
+  #onHeard(record: MemberRecord, isVouched: boolean, isAsked: boolean): void {
     if (record.topicId !== this.topicId || !this.#options.usesRoster) return
     const known = this.#known.get(record.peerId)
+    const retryAt = this.#needs.clock.now() + yieldMs(this.#needs.node.peerId, record.peerId, isAsked)
     if (known !== undefined) {
       known.record = record
       if (known.state !== 'live') {
         if (isVouched || known.state === 'lost') known.state = isVouched ? 'vouched' : 'rumour'
         known.failures = 0
-        known.retryAt = 0
+        known.retryAt = retryAt
       }
-    } else if (this.#known.size < MAX_KNOWN) this.#add(record, isVouched ? 'vouched' : 'rumour')
+    } else if (this.#known.size < MAX_KNOWN) this.#add(record, isVouched ? 'vouched' : 'rumour').retryAt = retryAt
     this.#plan()
   }
 

@@ -9,6 +9,10 @@ export const MAX_PARALLEL_REACHES = 16
 export const REACH_MIN_MS = 1_000
 export const REACH_MAX_MS = 60_000
 
+/** Milliseconds one that was told of a newcomer leaves the dialling to it; the shorter one keeps two that both wait from waiting long. */
+export const YIELD_SHORT_MS = 250
+export const YIELD_LONG_MS = 2_000
+
 /** A member as a group sees it. */
 export interface KnownMember {
   record: MemberRecord
@@ -61,6 +65,15 @@ export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, m
   // a full mesh has no use for more; a place that gets free is news, and plans again
   const later = isFull ? [] : waiting.filter(([, member]) => member.retryAt > now).map(([, member]) => member.retryAt)
   return { reach, list, nextAt: later.length === 0 ? undefined : Math.min(...later) }
+}
+
+/**
+ * Milliseconds until a member just heard of is dialled. Two that hear of each other would both dial, and pay for two
+ * handshakes where one does: whoever asked goes first.
+ */
+export function yieldMs(self: PeerId, other: PeerId, isAsked: boolean): number {
+  if (isAsked) return 0
+  return self < other ? YIELD_SHORT_MS : YIELD_LONG_MS
 }
 
 /** Milliseconds until a member that could not be reached `failures` times is tried again. */

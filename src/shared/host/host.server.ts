@@ -46,6 +46,8 @@ export interface HostTuning {
   /** Validity of provider and member records, in milliseconds; 30 min by default. */
   readonly validityMs?: number
   readonly maxConnections?: number
+  /** Members of one topic a peer keeps connections to. */
+  readonly maxMesh?: number
 }
 
 /** What a bootstrap and a peer have in common: store, identity, node, roster, supervision, status. */
@@ -73,31 +75,38 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
   const wantsMetrics = options.http !== 'off'
   const [store, metrics] = await Promise.all([
     openStoreOf(options),
-    wantsMetrics ? import('../status/prometheus.server.ts').then(({ createMetrics }) => createMetrics({ log })) : silentMetrics
+    wantsMetrics
+      ? import('../status/prometheus.server.ts').then(({ createMetrics }) => createMetrics({ log }))
+      : silentMetrics
   ])
   scope.own(store)
   const identity = await identityOf(store)
-  const node = scope.own(await listen(store, {
-    identity,
-    network: options.network,
-    preset: options.preset,
-    listen: [parseAddress(options.listen).address],
-    announce: options.announce.map(text => parseAddress(text).address),
-    store,
-    version: programVersion(),
-    mayBeAlone: role === 'bootstrap',
-    dhtDelayMs: role === 'bootstrap' ? 0 : PEER_DHT_DELAY_MS,
-    log,
-    ...(tuning.validityMs === undefined ? {} : { providerValidityMs: tuning.validityMs }),
-    ...(tuning.maxConnections === undefined ? {} : { maxConnections: tuning.maxConnections }),
-    ...('libp2p' in metrics ? { libp2pMetrics: metrics.libp2p } : {}),
-    onConnectionRefused: why => metrics.increment('muster_connections_refused_total', { reason: why }),
-    onDhtRefusal: why => metrics.increment('muster_dht_requests_refused_total', { reason: why })
-  }))
+  const node = scope.own(
+    await listen(store, {
+      identity,
+      network: options.network,
+      preset: options.preset,
+      listen: [parseAddress(options.listen).address],
+      announce: options.announce.map(text => parseAddress(text).address),
+      store,
+      version: programVersion(),
+      mayBeAlone: role === 'bootstrap',
+      dhtDelayMs: role === 'bootstrap' ? 0 : PEER_DHT_DELAY_MS,
+      log,
+      ...(tuning.validityMs === undefined ? {} : { providerValidityMs: tuning.validityMs }),
+      ...(tuning.maxConnections === undefined ? {} : { maxConnections: tuning.maxConnections }),
+      ...('libp2p' in metrics ? { libp2pMetrics: metrics.libp2p } : {}),
+      onConnectionRefused: why => metrics.increment('muster_connections_refused_total', { reason: why }),
+      onDhtRefusal: why => metrics.increment('muster_dht_requests_refused_total', { reason: why })
+    })
+  )
   const roster = scope.own(
     await createRoster(
       { node, unseal, rows: new RosterRows(store.datastore), metrics, log },
-      { keepsEveryTopic: role === 'bootstrap', ...(tuning.validityMs === undefined ? {} : { validityMs: tuning.validityMs }) }
+      {
+        keepsEveryTopic: role === 'bootstrap',
+        ...(tuning.validityMs === undefined ? {} : { validityMs: tuning.validityMs })
+      }
     )
   )
   const supervisor = scope.own(

@@ -72,7 +72,8 @@ export class StreamChannel implements Channel {
         new MusterError('too-large', `a frame of ${frame.length} bytes; at most ${this.#maxFrameBytes}`)
       )
     }
-    const sent = this.#hasRoom() && this.#unsettled === 0 ? this.#write(frame) : this.#sending.then(() => this.#write(frame))
+    const sent =
+      this.#hasRoom() && this.#unsettled === 0 ? this.#write(frame) : this.#sending.then(() => this.#write(frame))
     this.#sending = sent.catch(() => undefined) // each caller hears of its own failure
     return sent
   }

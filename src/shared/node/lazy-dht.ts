@@ -10,22 +10,22 @@ const SECOND_CHANCE_MS = 1_000
 /** A DHT that starts in the background; every call waits until it runs. */
 export class LazyDht implements Dht {
   readonly #running: Promise<RunningDht>
+  readonly #starting: Promise<RunningDht | undefined>
   readonly #closed = Promise.withResolvers<never>()
   #size: () => number = () => 0
   #isClosed = false
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+  readonly #timers = new Set<() => void>()
 
   constructor(start: () => Promise<RunningDht>, delayMs: number) {
     this.#closed.promise.catch(() => undefined) // only those who wait for the start hear it
     const begun = delayMs === 0 ? Promise.resolve() : new Promise<void>(resolve => this.#after(delayMs, resolve))
-    this.#running = Promise.race([
-      begun.then(async () => {
-        const dht = await start()
-        this.#size = () => dht.size
-        return dht
-      }),
-      this.#closed.promise
-    ])
+    this.#starting = begun.then(async () => {
+      if (this.#isClosed) return undefined
+      const dht = await start()
+      this.#size = () => dht.size
+      return dht
+    })
+    this.#running = Promise.race([this.#starting.then(dht => dht ?? this.#closed.promise), this.#closed.promise])
     this.#running.catch(() => undefined) // every call rejects with it
   }
 
@@ -76,9 +76,9 @@ export class LazyDht implements Dht {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const timer of this.#timers) clearTimeout(timer)
+    for (const stop of this.#timers) stop()
     this.#closed.reject(new MusterError('closed', 'the node is closed'))
-    const dht = await this.#running.catch(() => undefined) // it never ran
+    const dht = await this.#starting.catch(() => undefined) // it could not start: every call has said so
     await dht?.stop()
   }
 
@@ -94,13 +94,16 @@ export class LazyDht implements Dht {
     return await (signal === undefined ? this.#running : raceSignal(this.#running, signal))
   }
 
+  /** Runs `run` after `ms`, or at once when closing. */
   #after(ms: number, run: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer)
+    const finish = (): void => {
+      clearTimeout(timer)
+      this.#timers.delete(finish)
       run()
-    }, ms)
+    }
+    const timer = setTimeout(finish, ms)
     timer.unref?.()
-    this.#timers.add(timer)
+    this.#timers.add(finish)
   }
 }
 

@@ -55,7 +55,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
       datastore: rows,
       start: false,
       nodeInfo: { name: 'muster', version: options.version ?? '0.0.0' },
-      ...(process.env['DEBUG'] === undefined ? { logger: quietLogger } : {}),
+      ...(process.env.DEBUG === undefined ? { logger: quietLogger } : {}),
       ...(options.libp2pMetrics === undefined ? {} : { metrics: options.libp2pMetrics as never }),
       addresses: {
         listen: [...options.listen],
@@ -180,7 +180,7 @@ class TcpNode implements Libp2pNode {
     const connection = this.#connection(peerId)
     if (connection === undefined) throw new MusterError('unreachable', 'no connection to the peer')
     using limit = deadline(limits.PING_TIMEOUT_MS.maxTimeout, `ping ${peerId}`, this.signal, signal)
-    const service = this.libp2p.services['ping'] as { ping(id: Libp2pPeerId, o: WaitOptions): Promise<number> }
+    const service = this.libp2p.services.ping as { ping(id: Libp2pPeerId, o: WaitOptions): Promise<number> }
     try {
       return await raceSignal(service.ping(connection.remotePeer, { signal: limit.signal }), limit.signal)
     } catch (thrown) {
