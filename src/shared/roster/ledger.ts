@@ -35,7 +35,7 @@ export class Ledger {
   }
 
   /** Takes a verified record. When it resolves, what is new of it is on disk. */
-  async learn(record: MemberRecord, source: Source, from?: PeerId): Promise<Applied> {
+  async learn(record: MemberRecord, source: Source, from?: PeerId, isAsked = false): Promise<Applied> {
     const { table, events, metrics, holds, tell, onTopic, keepsEveryTopic } = this.#needs
     if (!holds(record.topicId)) return 'stale'
     const isNewTopic = table.members(record.topicId).length === 0
@@ -49,7 +49,7 @@ export class Ledger {
     // all in one turn: what comes in while the row is being written must find this done
     if (applied === 'left' || applied === 'noted') this.#gone(record, 'goodbye', applied === 'left')
     else if (source.kind === 'direct') events.emit('live', record)
-    else events.emit('heard', { record, isVouched: source.kind === 'vouched' })
+    else events.emit('heard', { record, isVouched: source.kind === 'vouched', isAsked })
     // a rumour is not passed on: who hears it from us would take us for a witness
     if (record.left || source.kind === 'direct' || source.kind === 'vouched') {
       tell(record.topicId, { update: { topic: record.topicKey, envelope: record.envelope } }, from, record.peerId)

@@ -58,8 +58,9 @@ export class Links {
    * can come.
    */
   async say(peerId: PeerId, frame: TopicFrame, prepare: (link: Link) => void = () => undefined): Promise<Link> {
-    const link = this.to(peerId) ?? (await this.#opening.get(peerId))
-    if (link !== undefined) {
+    const underWay = this.to(peerId) ?? this.#opening.get(peerId)
+    if (underWay !== undefined) {
+      const link = await underWay
       if (!link.isOpen) throw new MusterError('closed', 'the topic stream ended')
       prepare(link)
       link.send(frame)

@@ -19,13 +19,16 @@ import { type MemberRecord, openRecord, RejectedRecord, type RejectReason } from
 import type { RosterRows } from './rows.ts'
 import { Suspects } from './suspects.ts'
 import { RosterTable } from './table.ts'
-import { Talk } from './talk.ts'
+import { outdoes, Talk } from './talk.ts'
 
 export interface RosterEvents extends Record<string, unknown> {
   /** A member proved itself over its own connection. May come again for the same member. */
   live: MemberRecord
-  /** Somebody told us of a member we have not reached; `isVouched` when a neighbour says it is connected to it. */
-  heard: { readonly record: MemberRecord; readonly isVouched: boolean }
+  /**
+   * Somebody told us of a member we have not reached; `isVouched` when a neighbour says that it is there. `isAsked` when we
+   * had asked: then the member was told of us in its turn, and waits for us to dial.
+   */
+  heard: { readonly record: MemberRecord; readonly isVouched: boolean; readonly isAsked: boolean }
   gone: { readonly record: MemberRecord; readonly reason: 'goodbye' | 'lost' }
   /** The last topic stream to a peer ended. */
   unlinked: { readonly peerId: PeerId }
@@ -166,6 +169,8 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
       onTooFast: () => metrics?.increment('muster_topic_rejected_total', { reason: 'rate' }),
       count: (kind, direction) => metrics?.increment('muster_topic_frames_total', { kind, direction })
     })
+    // who has left a topic does not tell us any more when those it vouched for do
+    this.on('gone', ({ record }) => this.#suspects.checkVouchedBy(record.peerId, record.topicId))
     this.#scope.defer(this.#links.serve())
     this.#scope.defer(
       node.on('disconnect', ({ peerId }) => {
@@ -361,7 +366,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   /** A record of ours that is newer than what we say: from before a restart, with a clock that went back. */
   async #catchUp(envelope: Uint8Array, claimed: MemberRecord): Promise<void> {
     const own = this.#own.get(claimed.topicId)
-    if (own === undefined || claimed.sequence <= own.sequence) return
+    if (own === undefined || !outdoes(claimed, own.sequence)) return
     // ours for certain when the signature holds, whatever our clock thinks of its time
     const record = await openRecord(envelope, this.#needs.unseal, claimed.issuedMs)
     this.#own.outdo(record.sequence)

@@ -50,10 +50,10 @@ export class Suspects {
     this.#start(peerId, onAlive === undefined ? [] : [onAlive])
   }
 
-  /** Checks everybody we know only through `voucher`, which is gone. */
-  checkVouchedBy(voucher: PeerId): void {
+  /** Checks everybody we know only through `voucher`, which is gone, or gone from one topic. */
+  checkVouchedBy(voucher: PeerId, onlyIn?: TopicId): void {
     const { table } = this.#needs
-    for (const topicId of table.topics()) {
+    for (const topicId of onlyIn === undefined ? table.topics() : [onlyIn]) {
       for (const { record, source } of table.members(topicId)) {
         if ('by' in source && source.by === voucher) this.check(record.peerId)
       }

@@ -80,14 +80,16 @@ export class Talk {
   #answer(topicId: TopicId, topic: Uint8Array, asker: PeerId, sequence: number): NonNullable<TopicFrame['members']> {
     const { table, keepsEveryTopic, node, random } = this.#needs
     const own = this.#needs.own.get(topicId)
+    // nobody is told its own word as ours: two would vouch for a third to each other, for ever
     const isLive = ({ source, record }: Entry): boolean =>
-      source.kind === 'vouched' || (source.kind === 'direct' && node.isConnected(record.peerId))
+      (source.kind === 'vouched' && source.by !== asker) ||
+      (source.kind === 'direct' && node.isConnected(record.peerId))
     // a bootstrap checks whom it remembers within seconds; a peer does so only when it needs them
     const isTold = ({ source }: Entry): boolean =>
       source.kind !== 'rumour' && (source.kind !== 'remembered' || keepsEveryTopic)
     // a newer record of the asker's than the one it sent: it has to catch up
     const known = table.entry(topicId, asker)
-    const newer = known !== undefined && known.record.sequence > sequence ? [{ envelope: known.record.envelope }] : []
+    const newer = known !== undefined && outdoes(known.record, sequence) ? [{ envelope: known.record.envelope }] : []
     const self = own === undefined ? [] : [{ envelope: own.envelope, isLive: true }]
     const room = MAX_MEMBERS_PER_ANSWER - self.length - newer.length
     const others = table
@@ -112,7 +114,7 @@ export class Talk {
     const named = new Set<PeerId>()
     try {
       for (const { envelope, isLive = false } of entries) {
-        const record = await this.#learn(envelope, link, isLive)
+        const record = await this.#learn(envelope, link, isLive, true)
         if (record !== undefined) named.add(record.peerId)
       }
     } finally {
@@ -121,7 +123,7 @@ export class Talk {
     if (total > MAX_MEMBERS_PER_ANSWER) return
     // whom we know and it does not: so that two halves of a group become one
     for (const { record, source } of this.#needs.table.members(topicId).slice(0, MAX_MEMBERS_PER_ANSWER)) {
-      const isTold = source.kind === 'direct' || source.kind === 'vouched'
+      const isTold = source.kind === 'direct' || (source.kind === 'vouched' && source.by !== link.peerId)
       if (!isTold || named.has(record.peerId) || record.peerId === link.peerId) continue
       link.send({ update: { topic, envelope: record.envelope } })
     }
@@ -130,7 +132,7 @@ export class Talk {
   async #onUpdate(link: Link, { topic, envelope }: NonNullable<TopicFrame['update']>): Promise<void> {
     const { holds, opened, node } = this.#needs
     if (holds(topicIdOf(topic))) {
-      await this.#learn(envelope, link, true)
+      await this.#learn(envelope, link, true, false)
       return
     }
     // not our topic: still, a goodbye deletes the provider record we may hold
@@ -168,7 +170,12 @@ export class Talk {
   }
 
   /** Learns a record that came from a neighbour. Old news costs no signature check. */
-  async #learn(envelope: Uint8Array, link: Link, isVouched: boolean): Promise<MemberRecord | undefined> {
+  async #learn(
+    envelope: Uint8Array,
+    link: Link,
+    isVouched: boolean,
+    isAsked: boolean
+  ): Promise<MemberRecord | undefined> {
     const { node, table, ledger, opened, catchUp, onRejected } = this.#needs
     try {
       const claimed = peekRecord(envelope)
@@ -181,13 +188,13 @@ export class Talk {
       if (!isItself && table.isStale(claimed)) {
         const known = table.member(claimed.topicId, claimed.peerId)
         // what was a rumour has a witness now; its record is verified already
-        if (known?.record.sequence === claimed.sequence) await ledger.learn(known.record, word, link.peerId)
+        if (known?.record.sequence === claimed.sequence) await ledger.learn(known.record, word, link.peerId, isAsked)
         return claimed
       }
       const record = await opened(envelope)
-      await ledger.learn(record, isItself ? { kind: 'direct' } : word, link.peerId)
+      await ledger.learn(record, isItself ? { kind: 'direct' } : word, link.peerId, isAsked)
       const known = isItself ? table.entry(record.topicId, record.peerId) : undefined
-      if (known !== undefined && known.record.sequence > record.sequence) {
+      if (known !== undefined && outdoes(known.record, record.sequence)) {
         link.send({ update: { topic: record.topicKey, envelope: known.record.envelope } }) // it has to catch up
       }
       return record
@@ -197,4 +204,9 @@ export class Talk {
       return undefined
     }
   }
+}
+
+/** Whether a record stands against one of `sequence` from the member itself, which so has to catch up. */
+export function outdoes(record: MemberRecord, sequence: number): boolean {
+  return record.sequence > sequence || (record.sequence === sequence && record.left)
 }
