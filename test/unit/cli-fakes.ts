@@ -11,7 +11,7 @@ import { normalTopicName } from '../../src/shared/core/topic.ts'
 import type { Node } from '../../src/shared/node/port.ts'
 import type { Status } from '../../src/shared/status/status.ts'
 
-export const SELF = '12D3KooWSELFSELFSELFSELFSELFSELFSELFSELFSELFSELF1Self'
+export const SELF = '12D3KooWSELFSELFSELFSELFSELFSELFSELFSELFSELFSELF1Sexf'
 
 export function memberOf(end: string, name?: string, verified = true): Member {
   const peerId = `12D3KooW${'x'.repeat(44 - end.length)}${end}`

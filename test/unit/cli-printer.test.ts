@@ -8,7 +8,7 @@ import { MAX_SHOWN_TEXT, sanitize } from '../../src/peer/cli/sanitize.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { FakePeer, memberOf } from './cli-fakes.ts'
 
-const ana = memberOf('ana001', 'ana')
+const ana = memberOf('ana111', 'ana')
 const topic = 'global-chat'
 const EVIL = 'a\u001b[2J\u009b31m\u202egnp\u2028\nz'
 
@@ -78,11 +78,11 @@ describe('lines for people', () => {
   })
 
   it('say who, what and how fast', () => {
-    assert.equal(human(message('hi')), '[global-chat] ana (…ana001): hi')
-    assert.equal(human(message({ a: 1 })), '[global-chat] ana (…ana001): {"a":1}')
-    assert.equal(human(message(Uint8Array.of(1, 255))), '[global-chat] ana (…ana001): 2 bytes 01ff')
+    assert.equal(human(message('hi')), '[global-chat] ana (…ana111): hi')
+    assert.equal(human(message({ a: 1 })), '[global-chat] ana (…ana111): {"a":1}')
+    assert.equal(human(message(Uint8Array.of(1, 255))), '[global-chat] ana (…ana111): 2 bytes 01ff')
     const sent = { event: 'sent', topic, to: ana.peerId, name: undefined, id: '1', rttMs: 1.26 } as const
-    assert.equal(human(sent), '[global-chat] ✓ received by …ana001 in 1.3 ms')
+    assert.equal(human(sent), '[global-chat] ✓ received by …ana111 in 1.3 ms')
     assert.equal(human({ ...sent, isPart: true }), '')
     assert.match(human({ event: 'left', topic, peerId: ana.peerId, name: 'ana', reason: 'lost' }), /ana .* was lost/)
     assert.match(human({ event: 'said', topic, received: 1, members: 3 }), /received by 1 of 3 members/)

@@ -26,11 +26,15 @@ export function parseAddress(text: string): DialAddress {
   return trimmed.startsWith('/') ? parseMultiaddr(trimmed) : parseHostPort(trimmed)
 }
 
+/** An Ed25519, secp256k1 or RSA peer id in base58btc: the form all of them are printed in. */
+const PEER_ID = /^(12D3KooW|16Uiu2HA|Qm)[1-9A-HJ-NP-Za-km-z]{36,50}$/
+
 function parseMultiaddr(text: string): DialAddress {
   try {
     const components = multiaddr(text).getComponents()
     const peer = components.findLast(component => component.name === 'p2p')
     const address = text.replace(/\/p2p\/[^/]+\/?$/, '')
+    if (peer !== undefined && !PEER_ID.test(peer.value ?? '')) throw new Error('no peer id')
     if (address === '' || !components.some(component => component.name === 'tcp')) throw new Error('no tcp port')
     return peer?.value === undefined ? { address } : { address, peerId: peer.value }
   } catch (cause) {

@@ -132,7 +132,11 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
   async function status(): Promise<Status> {
     const connections = node.connections()
     const inbound = connections.filter(connection => connection.inbound).length
-    const [{ providers, records }, bytes, healthNow] = await Promise.all([node.dht.counts(), store.bytes(), health()])
+    const [{ providers, records, recordBytes }, bytes, healthNow] = await Promise.all([
+      node.dht.counts(),
+      store.bytes(),
+      health()
+    ])
     return {
       role,
       peerId: node.peerId,
@@ -144,7 +148,7 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
       connections: { inbound, outbound: connections.length - inbound },
       routingTable: { size: node.dht.size },
       topics: topics(),
-      records: { count: records, bytes: 0, providers, members: roster.counts.members },
+      records: { count: records, bytes: recordBytes, providers, members: roster.counts.members },
       disk: { path: store.path ?? null, bytes },
       health: healthNow
     }

@@ -82,9 +82,9 @@ export class StreamChannel implements Channel {
     await this.#sending
     if (this.#closed.signal.aborted) return
     try {
-      await raceSignal(this.#stream.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) }), this.signal)
-      // a stream closed before the other side has answered the proposal would be reset, and what was sent be lost
+      // a stream whose end the other side reads together with the proposal is reset, and what was sent be lost
       await raceSignal(this.#agreed.promise, AbortSignal.any([this.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]))
+      await raceSignal(this.#stream.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) }), this.signal)
       await this.#stream.closeRead?.({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) })
       this.#finish(new MusterError('closed'))
     } catch (thrown) {

@@ -16,6 +16,13 @@ const PROVIDERS = '/dht/provider/'
 /** Rows of the peer store whose last bytes are remembered, to skip writing them again. */
 const MAX_REMEMBERED_ROWS = 5_000
 
+/** Rows of the DHT that this node holds. */
+export interface RowCounts {
+  readonly providers: number
+  readonly records: number
+  readonly recordBytes: number
+}
+
 export interface RowLimits {
   readonly selfId: string
   readonly validityMs: number
@@ -36,6 +43,7 @@ export class GuardedRows extends BaseDatastore {
   readonly #lastPeerRow = new Map<string, Uint8Array>()
   #providers = 0
   #records = 0
+  #recordBytes = 0
   writes = 0
 
   constructor(inner: Datastore, limits: RowLimits) {
@@ -44,8 +52,13 @@ export class GuardedRows extends BaseDatastore {
     this.#limits = limits
   }
 
-  get counts(): { readonly providers: number; readonly records: number } {
-    return { providers: this.#providers, records: this.#records }
+  get counts(): RowCounts {
+    return { providers: this.#providers, records: this.#records, recordBytes: this.#recordBytes }
+  }
+
+  /** True when this node holds a provider record of the peer. */
+  isProvider(peerId: string): boolean {
+    return this.#perPeer.has(peerId)
   }
 
   /** Counts what an earlier run left, and drops our own provider rows: what we provide now is said anew. */
@@ -55,7 +68,10 @@ export class GuardedRows extends BaseDatastore {
       if (peerId === this.#limits.selfId || this.#isExpired(value)) await this.#inner.delete(key)
       else this.#count(key.toString(), 1)
     }
-    for await (const _ of this.#inner.queryKeys({ prefix: RECORDS })) this.#records++
+    for await (const { value } of this.#inner.query({ prefix: RECORDS })) {
+      this.#records++
+      this.#recordBytes += value.length
+    }
   }
 
   override async put(key: Key, value: Uint8Array): Promise<Key> {
@@ -87,7 +103,10 @@ export class GuardedRows extends BaseDatastore {
     const text = key.toString()
     this.#lastPeerRow.delete(text)
     if (text.startsWith(PROVIDERS) && (await this.#inner.has(key))) this.#count(text, -1)
-    if (text.startsWith(RECORDS) && (await this.#inner.has(key))) this.#records--
+    if (text.startsWith(RECORDS) && (await this.#inner.has(key))) {
+      this.#records--
+      this.#recordBytes -= (await this.#inner.get(key)).length
+    }
     await this.#inner.delete(key)
   }
 
@@ -122,10 +141,11 @@ export class GuardedRows extends BaseDatastore {
   }
 
   async #putRecord(key: Key, value: Uint8Array): Promise<Key> {
-    if (!(await this.#inner.has(key))) {
-      if (this.#records >= MAX_VALUE_RECORDS) throw full('records')
-      this.#records++
-    }
+    const isNew = !(await this.#inner.has(key))
+    if (isNew && this.#records >= MAX_VALUE_RECORDS) throw full('records')
+    const oldBytes = isNew ? 0 : (await this.#inner.get(key)).length
+    if (isNew) this.#records++
+    this.#recordBytes += value.length - oldBytes
     this.writes++
     return await this.#inner.put(key, value)
   }

@@ -22,7 +22,7 @@ import { Slots } from '../core/slots.ts'
 import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredRegistrar } from './dht-guard.ts'
 import type { GuardedRows } from './dht-rows.ts'
 import { MAX_ADDRESSES_PER_PEER, MAX_PARALLEL_PROVIDES, PING_TIMEOUT_MS } from './limits.ts'
-import type { Dht, WaitOptions } from './port.ts'
+import type { Dht, DhtCounts, WaitOptions } from './port.ts'
 import { dialable, type Preset } from './presets.ts'
 
 /** The parts of a libp2p node that kad-dht is built from. */
@@ -243,7 +243,7 @@ class KadDht implements RunningDht {
     }
   }
 
-  async counts(): Promise<{ readonly providers: number; readonly records: number }> {
+  async counts(): Promise<DhtCounts> {
     return this.#init.rows.counts
   }
 

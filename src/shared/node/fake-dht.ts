@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import type { FakeNode } from './fake-node.ts'
 import { type Patience, wait } from './fake-wait.ts'
-import type { Dht, WaitOptions } from './port.ts'
+import type { Dht, DhtCounts, WaitOptions } from './port.ts'
 
 /** Nodes that hold a row: Kademlia's k. */
 const REPLICAS = 20
@@ -153,8 +153,8 @@ export class FakeDht implements Dht {
     }
   }
 
-  async counts(): Promise<{ readonly providers: number; readonly records: number }> {
-    return { providers: this.rows.count(this.#init.clock.now()), records: 0 }
+  async counts(): Promise<DhtCounts> {
+    return { providers: this.rows.count(this.#init.clock.now()), records: 0, recordBytes: 0 }
   }
 
   /** Ends what repeats. */

@@ -2,7 +2,7 @@ import type { PeerAddress, PeerId } from '../core/address.ts'
 import { asMusterError, MusterError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { RunningDht } from './dht.ts'
-import type { Dht, WaitOptions } from './port.ts'
+import type { Dht, DhtCounts, WaitOptions } from './port.ts'
 
 /** Milliseconds after a disconnect until the peer is dialled once more before it is taken out of the routing table. */
 const SECOND_CHANCE_MS = 1_000
@@ -61,7 +61,7 @@ export class LazyDht implements Dht {
     }
   }
 
-  async counts(): Promise<{ readonly providers: number; readonly records: number }> {
+  async counts(): Promise<DhtCounts> {
     return await (await this.#running).counts()
   }
 

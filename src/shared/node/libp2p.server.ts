@@ -22,6 +22,7 @@ import type { RunningDht } from './dht.ts'
 import { cappedPeerStore } from './dht-guard.ts'
 import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
+import { forgetRumours } from './forget-rumours.ts'
 import { LazyDht } from './lazy-dht.ts'
 import * as limits from './limits.ts'
 import { agreement, proposal } from './negotiate.ts'
@@ -103,6 +104,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
       }
     })
     scope.defer(() => libp2p.stop())
+    forgetRumours(libp2p, rows, err => options.log?.error({ err }, 'peer store not pruned'))
     try {
       await libp2p.start()
     } catch (thrown) {

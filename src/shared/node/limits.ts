@@ -58,7 +58,7 @@ export const MAX_PROVIDER_RECORDS = 100_000
 export const MAX_VALUE_RECORDS = 100_000
 /** Providers named in one answer: a random choice when there are more (T27). */
 export const MAX_PROVIDERS_PER_ANSWER = 64
-/** Peers the peer store keeps; the longest unseen go first. */
+/** Peers the peer store keeps, about; above it those go that were only heard of. */
 export const MAX_KNOWN_PEERS = 10_000
 /** Requests to provide under way at once: at 30 to one server a third failed (T15). */
 export const MAX_PARALLEL_PROVIDES = 4

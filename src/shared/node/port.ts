@@ -63,6 +63,13 @@ export interface Channel {
   abort(reason: Error): void
 }
 
+/** Rows of the DHT a node holds, and the bytes of its key–value records. */
+export interface DhtCounts {
+  readonly providers: number
+  readonly records: number
+  readonly recordBytes: number
+}
+
 /** The part of the Kademlia DHT that the rest needs. Keys are CIDs in bytes. */
 export interface Dht {
   /** Nodes in the routing table. */
@@ -83,7 +90,7 @@ export interface Dht {
   /** Providers as answers come in, each peer once, self excluded. Addresses are rumours. */
   providers(key: Uint8Array, options?: WaitOptions): AsyncIterable<PeerAddress>
   /** Rows this node holds. */
-  counts(): Promise<{ readonly providers: number; readonly records: number }>
+  counts(): Promise<DhtCounts>
 }
 
 /**
@@ -110,7 +117,9 @@ export interface Node extends Closable, Subscribable<NodeEvents> {
   /**
    * Opens a channel over an existing connection. `protocol` is the short name, e.g. `topic/1.0.0`;
    * the node makes `/muster/<network>/topic/1.0.0` of it.
-   * @throws MusterError `unreachable` when not connected, `network-mismatch` when the other side does not speak it, `timed-out`, `closed`.
+   * May resolve before the other side has agreed: when it does not speak the protocol, either this rejects, or the
+   * channel breaks, with `network-mismatch`.
+   * @throws MusterError `unreachable` when not connected; `too-large` for a first frame over the limit; `network-mismatch`, `timed-out`, `aborted`, `closed`.
    */
   open(peerId: PeerId, protocol: string, options: OpenOptions): Promise<Channel>
   /** Serves a protocol. A handler that throws or rejects aborts its channel and nothing else. */

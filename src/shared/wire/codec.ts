@@ -81,6 +81,7 @@ export function codec<const S extends Schema>(schema: S): Codec<Shape<S>> {
             } else result[known.name] = item
           }
         }
+        if (reader.pos > reader.len) throw new Error('cut short') // the reader takes bytes past the end for zeros
       } catch (cause) {
         throw new MusterError('protocol-violation', 'malformed message', { cause })
       }
