@@ -49,7 +49,10 @@ export async function runKills(options: KillRunOptions): Promise<KillRun> {
   const history = new History(options.historyFile)
   await using folder = await TemporaryFolder.create()
   await using run = await Run.start(folder, history, options)
-  for (let cycle = 1; cycle <= options.cycles; cycle++) options.onCycle?.(cycle, await run.cycle())
+  for (let cycle = 1; cycle <= options.cycles; cycle++) {
+    const ending = await run.cycle()
+    options.onCycle?.(cycle, ending)
+  }
   await run.lastStart()
   return { verdict: checkHistory(history.events), tornWrites: run.tornWrites, history }
 }
