@@ -1,11 +1,11 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { identify, identifyPush } from '@libp2p/identify'
-import type { ComponentLogger, Connection, Libp2p, PeerId as Libp2pPeerId, Logger, Stream } from '@libp2p/interface'
+import type { Connection, Libp2p, PeerId as Libp2pPeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
 import { asError, asMusterError, MusterError } from '../core/errors.ts'
@@ -15,20 +15,21 @@ import { silentLog } from '../core/log.ts'
 import { systemRandom } from '../core/random.ts'
 import { deadline, raceSignal } from '../core/signals.ts'
 import { encodeFrames } from '../wire/frames.ts'
-import { type OpenConnection, planEviction, prefixOf } from './admission.ts'
-import { TokenBuckets } from './buckets.ts'
 import { StreamChannel } from './channel.ts'
 import type { RunningDht } from './dht.ts'
 import { cappedPeerStore } from './dht-guard.ts'
 import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
 import { forgetRumours } from './forget-rumours.ts'
+import { evictWhenFull, InboundGate } from './inbound.ts'
 import { LazyDht } from './lazy-dht.ts'
 import * as limits from './limits.ts'
+import { listenError } from './listen-error.ts'
 import { agreement, proposal } from './negotiate.ts'
 import type { Libp2pNodeOptions } from './options.ts'
 import type { Channel, ConnectionInfo, Dht, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
 import { mayAnnounce, mayDial } from './presets.ts'
+import { quietLogger } from './quiet-logger.ts'
 
 /** A node over libp2p 3: TCP, Noise, yamux, identify, ping, kad-dht. */
 export interface Libp2pNode extends Node {
@@ -255,13 +256,9 @@ class TcpNode implements Libp2pNode {
 
   #listen(dht: LazyDht, gate: InboundGate): void {
     const { libp2p } = this
-    libp2p.addEventListener('connection:open', () => {
-      const victim = planEviction(Date.now(), this.#openConnections(gate))
-      if (victim === undefined || this.libp2p.getConnections().length <= gate.maxConnections) return
+    evictWhenFull(libp2p, gate.maxConnections, `/muster/${this.network}/`, () =>
       this.#options.onConnectionRefused?.('evicted')
-      const evicted = libp2p.getConnections().find(connection => connection.id === victim.id)
-      evicted?.abort(new MusterError('limit-reached', 'making room for another connection'))
-    })
+    )
     libp2p.addEventListener('peer:connect', ({ detail }) => {
       const connection = this.#connection(detail.toString())
       if (connection !== undefined) this.#events.emit('connect', infoOf(connection))
@@ -285,23 +282,6 @@ class TcpNode implements Libp2pNode {
     const addresses = peer.addresses.map(address => address.multiaddr.toString())
     await this.connect({ peerId: id.toString(), addresses })
     return true
-  }
-
-  #openConnections(gate: InboundGate): OpenConnection[] {
-    const prefix = `/muster/${this.network}/`
-    return this.libp2p
-      .getConnections()
-      .filter(isOpen)
-      .map(connection => ({
-        id: connection.id,
-        peerId: connection.remotePeer.toString(),
-        inbound: connection.direction === 'inbound',
-        prefix: gate.prefixOf(connection.remoteAddr),
-        openedAt: connection.timeline.open,
-        isUsed: connection.streams.some(
-          stream => stream.protocol.startsWith(prefix) && !stream.protocol.startsWith(`${prefix}kad/`)
-        )
-      }))
   }
 
   #ownAddresses(): string[] {
@@ -340,33 +320,6 @@ class TcpNode implements Libp2pNode {
   }
 }
 
-/** Counts new inbound connections per network prefix. */
-class InboundGate {
-  readonly maxConnections: number
-  readonly #buckets: TokenBuckets
-  readonly #onRefused: ((why: 'rate') => void) | undefined
-
-  constructor(options: Libp2pNodeOptions) {
-    this.maxConnections = options.maxConnections ?? limits.MAX_CONNECTIONS
-    this.#onRefused = options.onConnectionRefused
-    this.#buckets = new TokenBuckets(
-      limits.INBOUND_PER_PREFIX_PER_SECOND,
-      limits.INBOUND_PER_PREFIX_BURST,
-      limits.MAX_PREFIXES
-    )
-  }
-
-  denies(remote: Multiaddr): boolean {
-    if (this.#buckets.take(this.prefixOf(remote), Date.now())) return false
-    this.#onRefused?.('rate')
-    return true
-  }
-
-  prefixOf(remote: Multiaddr): string {
-    return prefixOf(remote.getComponents()[0]?.value ?? '')
-  }
-}
-
 type Muxer = { createStream(options: object): Promise<Stream> }
 
 function muxerOf(connection: Connection | undefined): Muxer | undefined {
@@ -396,32 +349,3 @@ function infoOf(connection: Connection): ConnectionInfo {
 function withoutPeer(address: { toString(): string }): string {
   return address.toString().replace(/\/p2p\/[^/]+$/, '')
 }
-
-function listenError(thrown: unknown, listen: readonly string[]): MusterError {
-  const { message } = asError(thrown)
-  const where = listen.map(text => multiaddr(text).toString()).join(', ')
-  if (message.includes('EADDRINUSE')) {
-    return new MusterError('port-in-use', `${where} is in use by another process; stop it or choose another --listen`, {
-      cause: thrown
-    })
-  }
-  if (/EADDRNOTAVAIL|EACCES|ENOTFOUND|EINVAL/.test(message)) {
-    return new MusterError(
-      'address-unavailable',
-      `cannot listen on ${where}: not an address of this machine, or not permitted`,
-      {
-        cause: thrown
-      }
-    )
-  }
-  return new MusterError('address-unavailable', `cannot listen on ${where}`, { cause: thrown })
-}
-
-/** libp2p formats every log line before it asks whether anybody reads it; this costs 8 % of a query. `DEBUG=…` brings its own back. */
-const quietLogger: ComponentLogger = { forComponent: () => quiet }
-const quiet: Logger = Object.assign(() => undefined, {
-  enabled: false,
-  error: () => undefined,
-  trace: () => undefined,
-  newScope: () => quiet
-})
