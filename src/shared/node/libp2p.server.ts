@@ -88,7 +88,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
         addressDialTimeout: limits.DIAL_TIMEOUT_MS,
         reconnectRetries: 0 // supervision is ours (T8)
       },
-      connectionMonitor: { pingInterval: limits.PING_INTERVAL_MS, pingTimeout: limits.PING_TIMEOUT_MS },
+      connectionMonitor: { pingInterval: limits.PING_INTERVAL_MS, pingTimeout: limits.HEARTBEAT_TIMEOUT_MS },
       connectionGater: {
         denyInboundConnection: socket => gate.denies(socket.remoteAddr),
         denyDialMultiaddr: address => !mayDial(options.preset, address)
