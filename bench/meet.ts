@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import { LinkUnavailable, openLink, type Place } from './meet/link.ts'
 import { type Network, openNetwork, type StackName } from './meet/network.ts'
 import { CONTESTANTS, type Contestant, runNewcomer, type Trial } from './meet/newcomer.ts'
-import { type Run, summarise, tableOf } from './meet/summary.ts'
+import { markdownOf, type Run, summarise, tableOf } from './meet/summary.ts'
 
 /** How long until a newcomer has its first receipt? See README.md beside this file. */
 const HELP = `node bench/meet.ts [flags]
@@ -19,6 +19,7 @@ const HELP = `node bench/meet.ts [flags]
   --only a,b            contestants: ${CONTESTANTS.map(contestant => contestant.name).join(', ')}
   --baseline hyperswarm what the ratios are against
   --compile-cache       give every newcomer Node's compile cache, filled by the warm-up round
+  --markdown            tables as in docs/performance.md
   --json                one JSON document on standard output; the tables go to standard error`
 
 const { values: flags } = parseArgs({
@@ -30,6 +31,7 @@ const { values: flags } = parseArgs({
     only: { type: 'string' },
     baseline: { type: 'string', default: 'hyperswarm' },
     'compile-cache': { type: 'boolean', default: false },
+    markdown: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false }
   }
@@ -113,9 +115,13 @@ try {
       try {
         const run = await measure(nodes, rttMs, cacheFolder)
         runs.push(run)
-        say(`\n${nodes} DHT nodes in ${processes} processes, ${rttMs} ms round trip, ${rounds} rounds.`)
-        say(`Medians in ms; × is the median of the per-round ratios to ${flags.baseline}.\n`)
-        say(tableOf(summarise(run, flags.baseline)))
+        const summaries = summarise(run, flags.baseline)
+        if (flags.markdown) say(`\n${markdownOf(run, summaries)}`)
+        else {
+          say(`\n${nodes} DHT nodes in ${processes} processes, ${rttMs} ms round trip, ${rounds} rounds.`)
+          say(`Medians in ms; × is the median of the per-round ratios to ${flags.baseline}.\n`)
+          say(tableOf(summaries))
+        }
       } catch (thrown) {
         const isExpected = thrown instanceof LinkUnavailable
         if (!isExpected) process.exitCode = 1

@@ -68,3 +68,13 @@ export function tableOf(summaries: readonly Summary[]): string {
   ])
   return table([head, ...rows])
 }
+
+/** The rows of `docs/performance.md`: milliseconds and the ratio for each span. */
+export function markdownOf({ nodes, rttMs }: Run, summaries: readonly Summary[]): string {
+  const rows = summaries.map(({ name, spans, met, of }) => {
+    const cells = spans.map(({ ms, ratio }) => (Number.isFinite(ms) ? `${figure(ms)} (${figure(ratio, 2)} ×)` : '–'))
+    return `| ${[`\`${name}\``, ...cells, `${met}/${of}`].join(' | ')} |`
+  })
+  const head = `| ${nodes} nodes, ${rttMs} ms | ${Object.keys(SPANS).join(' | ')} | met |`
+  return [head, `|${' --- |'.repeat(Object.keys(SPANS).length + 2)}`, ...rows].join('\n')
+}
