@@ -15,7 +15,7 @@ import { openDefaultPeerStore } from '../shared/store/paths.server.ts'
 import type { Group, Peer, PeerEvents } from './api.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
-import { PEER_SETTINGS, type PeerSettings, type PeerValues } from './options.ts'
+import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
 import { TopicGroup } from './topics/group.ts'
 
 /** What `createPeer` takes; the README lists every setting with its default. */
@@ -36,7 +36,7 @@ const READY_PAUSE_MS = 500
  */
 export async function createPeer(options: PeerOptions = {}): Promise<LibraryPeer> {
   const { log = silentLog, tuning = {}, ...settings } = options
-  const values = checkOptions(PEER_SETTINGS, settings)
+  const values = checkOptions(PEER_SETTINGS, settings, { rules: peerRules })
   return await build(async scope => {
     const openDefaultStore = () => openDefaultPeerStore({ log })
     const topics = (): Status['topics'] => peer.topics()
@@ -63,6 +63,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #validityMs: number
   readonly #maxMesh: number | undefined
   readonly #log: Log
+  readonly #mismatched = new Set<PeerId>()
   #isReady = false
 
   constructor(scope: Scope, host: Host, values: PeerValues, log: Log, tuning: HostTuning) {
@@ -131,7 +132,8 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
           usesRoster: this.#usesRoster,
           providerValidityMs: this.#validityMs,
           ...(this.#maxMesh === undefined ? {} : { maxMesh: this.#maxMesh }),
-          onClosed: () => this.#groups.delete(topic.id)
+          onClosed: () => this.#groups.delete(topic.id),
+          onMismatch: peerId => this.#reportMismatch(peerId)
         }
       )
       this.#groups.set(topic.id, group)
@@ -146,10 +148,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   }
 
   async connect(address: string, options: WaitOptions = {}): Promise<PeerId> {
-    const target = parseAddress(address)
-    const peerId = await this.node.connect(target, options)
-    this.#host.supervisor.add({ ...target, peerId })
-    return peerId
+    return await this.#host.supervisor.connect(parseAddress(address), options)
   }
 
   async status(): Promise<Status> {
@@ -186,6 +185,14 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     const group = [...this.#groups.values()].find(each => each.members().some(member => member.peerId === peerId))
     if (group === undefined) throw new MusterError('not-a-member', 'not a member of any joined topic')
     await group.reach(peerId, signal)
+  }
+
+  /** Said once per bootstrap, however many topics find out. */
+  #reportMismatch(peerId: PeerId): void {
+    if (this.#mismatched.has(peerId)) return
+    this.#mismatched.add(peerId)
+    const what = `${peerId} answers, but is no Muster node of the network ${JSON.stringify(this.node.network)}: compare --network`
+    this.emit('problem', new MusterError('network-mismatch', what) as PeerEvents['problem'])
   }
 
   async #watchReadiness(): Promise<void> {

@@ -281,6 +281,7 @@ export class Village implements Closable {
             name,
             usesRoster,
             providerValidityMs: FAKE_PROVIDER_VALIDITY_MS,
+            onMismatch: () => undefined,
             onClosed: () => groups.get(topicName) === group && groups.delete(topicName),
             ...(maxMesh === undefined ? {} : { maxMesh })
           }

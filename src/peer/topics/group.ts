@@ -53,6 +53,8 @@ export interface GroupOptions {
   /** Members a connection is kept to; {@link MAX_MESH} by default. */
   readonly maxMesh?: number
   readonly onClosed: () => void
+  /** A bootstrap answers, but does not speak the topic protocol of this network. */
+  readonly onMismatch: (peerId: PeerId) => void
 }
 
 /** One topic this peer is in. Members are proven: shown once their signed record is verified and they were reached. */
@@ -138,7 +140,8 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   deliver(message: Omit<Message, 'topic' | 'name'>): void {
     if (this.listenerCount('message') === 0) throw new MusterError('refused', 'nobody listens for messages')
     const name = this.#known.get(message.from)?.record.name
-    this.emit('message', { ...message, name, topic: this.topic })
+    const isTaken = this.emit('message', { ...message, name, topic: this.topic })
+    if (!isTaken) throw new MusterError('refused', 'a listener threw')
   }
 
   /** Makes sure there is a connection to a member, for messages to one outside the mesh. */
@@ -180,19 +183,24 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   // — finding —
 
   /** Says HELLO; true when it was answered. */
-  async #greet(peerId: PeerId): Promise<boolean> {
+  async #greet(peerId: PeerId, onFailure?: (thrown: unknown) => void): Promise<boolean> {
     try {
       await this.#needs.roster.greet(peerId, this.#topic, this.signal)
       return true
     } catch (thrown) {
-      if (!this.signal.aborted)
+      if (!this.signal.aborted) {
         this.#needs.log.debug({ err: thrown, peerId, topic: this.#topic.id }, 'HELLO not answered')
+        if (onFailure !== undefined) onFailure(thrown)
+      }
       return false
     }
   }
 
   async #greetBootstrap(peerId: PeerId, failures = 0): Promise<void> {
-    if (!(await this.#greet(peerId))) this.#regreet(peerId, failures + 1)
+    const tell = (thrown: unknown): void => {
+      if (failures === 0 && isMusterError(thrown, 'network-mismatch')) this.#options.onMismatch(peerId)
+    }
+    if (!(await this.#greet(peerId, tell))) this.#regreet(peerId, failures + 1)
   }
 
   /** A bootstrap that is up and does not share the topic with us is asked again: nobody else tells us who comes. */

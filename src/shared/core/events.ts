@@ -21,16 +21,20 @@ export class Emitter<E extends Events> implements Subscribable<E> {
     }
   }
 
-  emit<K extends keyof E>(event: K, detail: E[K]): void {
+  /** False when a listener threw. */
+  emit<K extends keyof E>(event: K, detail: E[K]): boolean {
+    let isTaken = true
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {
         ;(listener as (detail: E[K]) => void)(detail)
       } catch (thrown) {
+        isTaken = false
         queueMicrotask(() => {
           throw thrown
         })
       }
     }
+    return isTaken
   }
 
   listenerCount(event: keyof E): number {

@@ -5,7 +5,7 @@ import { Emitter, type Subscribable } from '../core/events.ts'
 import { type Closable, reportUncaught, Scope } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
-import type { Node } from './port.ts'
+import type { Node, WaitOptions } from './port.ts'
 
 /** Shortest and longest pause between two dials of the same address, in milliseconds; it doubles in between. */
 export const REDIAL_MIN_MS = 500
@@ -44,6 +44,11 @@ export interface Supervisor extends Closable, Subscribable<SupervisorEvents> {
   /** True once every address was tried at least once. */
   readonly hasTriedAll: boolean
   add(target: DialAddress): void
+  /**
+   * Connects once, and keeps the address connected from then on.
+   * @throws MusterError `unreachable` | `timed-out` | `aborted` | `bootstrap-identity-changed`.
+   */
+  connect(target: DialAddress, options?: WaitOptions): Promise<PeerId>
 }
 
 export function createSupervisor(needs: SupervisorNeeds, targets: readonly DialAddress[]): Supervisor {
@@ -87,6 +92,13 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
     this.#scope.defer(() => loop)
   }
 
+  async connect(target: DialAddress, { signal }: WaitOptions = {}): Promise<PeerId> {
+    const either = signal === undefined ? this.signal : AbortSignal.any([signal, this.signal])
+    const peerId = await this.#connect(target, either)
+    this.add({ ...target, peerId })
+    return peerId
+  }
+
   close(): Promise<void> {
     return this.#scope.close()
   }
@@ -106,7 +118,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
         onRedial?.()
       }
       try {
-        const peerId = await this.#connect(target)
+        const peerId = await this.#connect(target, this.signal)
         lastProblem = ''
         const since = clock.now()
         await this.#whileUp(target, peerId, state)
@@ -124,11 +136,11 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
   }
 
   /** Dials, and checks who answered. Dialled without the expected id, so that a changed one can be told apart. */
-  async #connect({ address, peerId: wanted }: DialAddress): Promise<PeerId> {
+  async #connect({ address, peerId: wanted }: DialAddress, signal: AbortSignal): Promise<PeerId> {
     const { node, known } = this.#needs
     const expected = wanted ?? (await known.get(address))
     if (expected !== undefined && node.isConnected(expected)) return expected
-    const peerId = await node.connect({ address }, { signal: this.signal })
+    const peerId = await node.connect({ address }, { signal })
     if (expected !== undefined && peerId !== expected) {
       await node.disconnect(peerId)
       throw new MusterError(

@@ -40,10 +40,7 @@ export interface RosterMetrics {
     name: 'muster_topic_frames_total',
     labels: { readonly kind: FrameKind; readonly direction: 'in' | 'out' }
   ): void
-  increment(
-    name: 'muster_topic_rejected_total',
-    labels: { readonly reason: RejectReason | 'limit' | 'rate' | 'stale' }
-  ): void
+  increment(name: 'muster_topic_rejected_total', labels: { readonly reason: RejectReason | 'limit' | 'rate' }): void
   increment(name: 'muster_members_left_total', labels: { readonly reason: 'goodbye' | 'lost' }): void
 }
 

@@ -43,7 +43,7 @@ export const METRICS = {
     type: 'counter',
     unit: 'count',
     help: 'Member records and frames of the topic protocol that were not accepted.',
-    labels: { reason: ['signature', 'expired', 'future', 'malformed', 'limit', 'rate', 'stale'] }
+    labels: { reason: ['signature', 'expired', 'future', 'malformed', 'limit', 'rate'] }
   },
   muster_members_left_total: {
     type: 'counter',
@@ -69,7 +69,7 @@ export const METRICS = {
     type: 'counter',
     unit: 'count',
     help: 'Connections refused, evicted to make room, or never dialled.',
-    labels: { reason: ['rate', 'capacity', 'evicted', 'dial_denied'] }
+    labels: { reason: ['rate', 'evicted'] }
   },
   muster_dht_requests_refused_total: {
     type: 'counter',
