@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  type KnownMember,
+  MAX_PARALLEL_REACHES,
+  planMesh,
+  REACH_MAX_MS,
+  REACH_MIN_MS,
+  reachPauseMs,
+  YIELD_LONG_MS,
+  YIELD_SHORT_MS,
+  yieldMs
+} from '../../src/peer/topics/mesh.ts'
+import type { MemberRecord } from '../../src/shared/roster/record.ts'
+
+const NOW = 1_000
+
+function known(members: Record<string, Partial<KnownMember>>): Map<string, KnownMember> {
+  const fresh = { record: {} as MemberRecord, isShown: false, isBeingReached: false, failures: 0, retryAt: 0 }
+  return new Map(Object.entries(members).map(([peerId, member]) => [peerId, { ...fresh, state: 'vouched', ...member }]))
+}
+
+const cases: Array<[string, Record<string, Partial<KnownMember>>, number, ReturnType<typeof planMesh>]> = [
+  [
+    'reaches whom it heard of',
+    { a: {}, b: { state: 'rumour' } },
+    9,
+    { reach: ['a', 'b'], list: [], nextAt: undefined }
+  ],
+  [
+    'leaves whom it has reached, or is reaching',
+    { a: { state: 'live' }, b: { isBeingReached: true } },
+    9,
+    { reach: [], list: [], nextAt: undefined }
+  ],
+  [
+    'prefers those vouched for, and those that have not failed',
+    { a: { failures: 1 }, b: { state: 'rumour' }, c: {} },
+    2,
+    { reach: ['c', 'b'], list: ['a'], nextAt: undefined }
+  ],
+  [
+    'waits until a member is due',
+    { a: { retryAt: NOW + 5 }, b: { retryAt: NOW + 9, state: 'rumour' } },
+    9,
+    { reach: [], list: [], nextAt: NOW + 5 }
+  ],
+  [
+    'lists one that is vouched for and could not be reached',
+    { a: { failures: 1, retryAt: NOW + 5 } },
+    9,
+    { reach: [], list: ['a'], nextAt: NOW + 5 }
+  ],
+  [
+    'lists it once',
+    { a: { failures: 1, retryAt: NOW + 5, isShown: true } },
+    9,
+    { reach: [], list: [], nextAt: NOW + 5 }
+  ],
+  [
+    'does not list a rumour that could not be reached',
+    { a: { state: 'rumour', failures: 1, retryAt: NOW + 5 } },
+    9,
+    { reach: [], list: [], nextAt: NOW + 5 }
+  ],
+  [
+    'lists the rest when the mesh is full',
+    { a: { state: 'live' }, b: {}, c: { state: 'rumour' }, d: { state: 'rumour', failures: 1 } },
+    1,
+    { reach: [], list: ['b', 'c'], nextAt: undefined }
+  ],
+  [
+    'never lists one that is lost, but tries it again',
+    { a: { state: 'lost', failures: 1 } },
+    9,
+    { reach: ['a'], list: [], nextAt: undefined }
+  ],
+  [
+    'leaves the lost alone when the mesh is full',
+    { a: { state: 'live' }, b: { state: 'lost', failures: 1 } },
+    1,
+    { reach: [], list: [], nextAt: undefined }
+  ]
+]
+
+describe('the plan of a mesh', () => {
+  for (const [what, members, maxMesh, plan] of cases) {
+    it(what, () => assert.deepEqual(planMesh(NOW, known(members), maxMesh), plan))
+  }
+
+  it('reaches so many at once', () => {
+    const many = Object.fromEntries(Array.from({ length: 50 }, (_, number) => [`p${number}`, {}]))
+    assert.equal(planMesh(NOW, known(many)).reach.length, MAX_PARALLEL_REACHES)
+  })
+
+  it('waits longer after each failure, up to a limit', () => {
+    assert.deepEqual([1, 2, 3].map(reachPauseMs), [REACH_MIN_MS, 2 * REACH_MIN_MS, 4 * REACH_MIN_MS])
+    assert.equal(reachPauseMs(100), REACH_MAX_MS)
+  })
+
+  it('lets one of two dial: who asked at once, otherwise the lower peer id first', () => {
+    assert.deepEqual([yieldMs('a', 'b', true), yieldMs('b', 'a', true)], [0, 0])
+    assert.deepEqual([yieldMs('a', 'b', false), yieldMs('b', 'a', false)], [YIELD_SHORT_MS, YIELD_LONG_MS])
+  })
+})

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { topicOf } from '../../src/shared/core/topic.ts'
+import {
+  HELLO_TIMEOUT_MS,
+  MAX_TOPIC_STREAMS_PER_CONNECTION,
+  RECORD_VALIDITY_MS
+} from '../../src/shared/roster/limits.ts'
+import { OwnRecords } from '../../src/shared/roster/own.ts'
+import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
+import { type FakePeer, Village } from '../support/fake-peer.ts'
+
+const lobby = await topicOf('lobby')
+
+async function meet(village: Village, peers: readonly FakePeer[]): Promise<void> {
+  await village.until('all see all', 30_000, () => peers.every(({ sees }) => sees().length === peers.length - 1))
+}
+
+describe('own records', () => {
+  it('leave a goodbye the last word when a renewal is being signed meanwhile', async () => {
+    await using village = new Village()
+    const gate = Promise.withResolvers<void>()
+    let isSlow = false
+    const node = {
+      peerId: 'self',
+      addresses: [],
+      seal: async (_domain: string, payload: Uint8Array) => {
+        if (isSlow) await gate.promise
+        return payload
+      }
+    }
+    const own = new OwnRecords(node, village.clock, RECORD_VALIDITY_MS)
+    await own.enter(lobby.key, undefined)
+    isSlow = true
+    const renewing = own.renew(lobby.id)
+    isSlow = false
+    const goodbye = await own.leave(lobby.id)
+    gate.resolve()
+    assert.equal(await renewing, undefined)
+    assert.equal(own.get(lobby.id), undefined)
+    assert.equal(own.farewell(lobby.id), goodbye)
+  })
+})
+
+describe('a roster', () => {
+  it('opens one stream to a neighbour, however many topics want it at once', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const ana = await village.peer({ bootstrap: [bootstrap.address] })
+    const bob = await village.peer({ bootstrap: [bootstrap.address] })
+    const topics = Array.from({ length: 4 * MAX_TOPIC_STREAMS_PER_CONNECTION }, (_, number) => `topic ${number}`)
+    await Promise.all(topics.flatMap(topic => [ana.join(topic), bob.join(topic)]))
+    await village.until('they meet in all', 5_000, () => topics.every(topic => ana.sees(topic).length === 1))
+  })
+
+  it('does not lose a neighbour because somebody stopped waiting for its answer', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const ana = await village.peer({ bootstrap: [bootstrap.address] })
+    await ana.join()
+    await village.pass(1_000)
+    const ended: string[] = []
+    ana.roster.on('unlinked', ({ peerId }) => ended.push(peerId))
+    const other = await topicOf('attic')
+    const impatient = new AbortController()
+    const first = ana.roster.greet(bootstrap.node.peerId, other, impatient.signal)
+    const second = ana.roster.greet(bootstrap.node.peerId, other)
+    impatient.abort()
+    await assert.rejects(first)
+    await village.pass(1_000)
+    await second
+    assert.deepEqual(ended, [])
+  })
+
+  it('hears at once that a peer it asks is not in the topic', async () => {
+    await using village = new Village()
+    const [ana, bob] = [await village.peer(), await village.peer()]
+    await ana.join()
+    await Promise.all([ana.node.connect({ peerId: bob.peerId, addresses: [bob.address] }), village.pass(100)])
+    const start = village.clock.now()
+    const asked = assert.rejects(ana.roster.greet(bob.peerId, lobby), { code: 'not-a-member' })
+    await village.pass(HELLO_TIMEOUT_MS / 2)
+    await asked
+    assert.ok(village.clock.now() - start < HELLO_TIMEOUT_MS)
+  })
+
+  it('says goodbye also to a neighbour whose stream was being opened while it left', async () => {
+    await using village = new Village()
+    const [ana, bob] = [await village.peer(), await village.peer()]
+    await bob.join()
+    const group = await ana.join()
+    await Promise.all([ana.node.connect({ peerId: bob.peerId, addresses: [bob.address] }), village.pass(100)])
+    const greeting = ana.roster.greet(bob.peerId, lobby).catch(() => undefined)
+    await Promise.all([group.leave(), village.pass(2_000), greeting])
+    assert.deepEqual(bob.sees(), [])
+    await village.pass(10_000)
+    assert.deepEqual(bob.sees(), [])
+  })
+
+  it('brings a member back whose clock went back by minutes', async () => {
+    for (const clockSkewMs of [-60_000, -4 * 60_000]) {
+      await using village = new Village()
+      const bootstrap = await village.bootstrap()
+      const known = { bootstrap: [bootstrap.address] }
+      const ana = await village.peer(known)
+      const bob = await village.peer(known)
+      await Promise.all([ana.join(), bob.join()])
+      await meet(village, [ana, bob])
+      await bob.close()
+      await village.until('bob left', 5_000, () => ana.sees().length === 0)
+      const again = await village.peer({ ...known, identity: bob.identity, address: bob.address, clockSkewMs })
+      await again.join()
+      await meet(village, [ana, again])
+      assert.equal(ana.told().filter(({ event }) => event === 'member').length, 2)
+    }
+  })
+
+  it('does not believe that a member is lost while it answers, and tells who said so', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const peers = [1, 2, 3].map(() => village.peer({ bootstrap: [bootstrap.address] }))
+    const [ana, bob, cy] = await Promise.all(peers)
+    assert.ok(ana !== undefined && bob !== undefined && cy !== undefined)
+    await Promise.all([ana, bob, cy].map(peer => peer.join()))
+    await meet(village, [ana, bob, cy])
+    const channel = await raced(
+      village,
+      ana.node.open(bob.peerId, TOPIC_PROTOCOL, { maxFrameBytes: MAX_TOPIC_FRAME_BYTES })
+    )
+    const said: string[] = []
+    void (async () => {
+      for await (const bytes of channel.frames) said.push(...Object.keys(topicFrameCodec.decode(bytes)))
+    })().catch(() => undefined)
+    await channel.send(topicFrameCodec.encode({ lost: { topic: lobby.key, peerId: cy.peerId } }))
+    await village.pass(20_000)
+    assert.deepEqual(said, ['update'])
+    assert.equal(bob.told().filter(({ event }) => event === 'left').length, 0)
+  })
+
+  it('lets two not vouch for a third to each other when it is gone', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const ana = await village.peer({ bootstrap: [bootstrap.address] })
+    const bob = await village.peer({ bootstrap: [ana.address] }) // known to the bootstrap through ana alone
+    await Promise.all([ana.join(), bob.join()])
+    await meet(village, [ana, bob])
+    village.network.cut(bob.node, bootstrap.node)
+    village.network.partition([bob.node], [ana.node])
+    await village.pass(100)
+    await ana.group()?.leave()
+    await bob.kill()
+    await ana.join()
+    await village.pass(60_000)
+    assert.deepEqual(ana.sees(), [])
+    assert.deepEqual(
+      bootstrap.roster.members(lobby.id).map(({ peerId }) => peerId),
+      [ana.peerId]
+    )
+  })
+
+  it('shares topics with another bootstrap again after their stream broke', async () => {
+    await using village = new Village()
+    const first = await village.bootstrap()
+    const second = await village.bootstrap({ bootstrap: [first.address] })
+    const ana = await village.peer({ bootstrap: [second.address] })
+    await ana.join()
+    await village.pass(2_000)
+    assert.equal(first.roster.members(lobby.id).length, 1)
+    const nonsense = await raced(
+      village,
+      first.node.open(second.node.peerId, TOPIC_PROTOCOL, { maxFrameBytes: MAX_TOPIC_FRAME_BYTES })
+    )
+    await nonsense.send(Uint8Array.of(255))
+    await village.pass(5_000)
+    const bob = await village.peer({ bootstrap: [first.address] })
+    await bob.join()
+    await meet(village, [ana, bob])
+  })
+
+  it('keeps addresses of members long gone, for a start at which nobody else is left', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const ana = await village.peer({ bootstrap: [bootstrap.address] })
+    const bob = await village.peer({ bootstrap: [bootstrap.address] })
+    await Promise.all([ana.join(), bob.join()])
+    await meet(village, [ana, bob])
+    await bootstrap.close()
+    await Promise.all([ana.close(), bob.close()])
+    await village.pass(2 * 86_400_000)
+    const back = ({ identity, address, store }: FakePeer) =>
+      village.peer({ identity, address, store, bootstrap: [bootstrap.address] })
+    const [first, second] = [await back(ana), await back(bob)]
+    await Promise.all([first.join(), second.join()])
+    await meet(village, [first, second])
+  })
+})
+
+/** What needs simulated time to pass before it is there. */
+async function raced<T>(village: Village, wanted: Promise<T>): Promise<T> {
+  await village.pass(100)
+  return await wanted
+}
