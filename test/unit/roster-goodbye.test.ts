@@ -38,3 +38,26 @@ it('the goodbye of a member that is not listed is remembered, and takes back its
   assert.deepEqual(kept, [goodbye.envelope])
   assert.equal((await bootstrap.dht.counts()).providers, 0)
 })
+
+it('an old goodbye that a stranger says again does not take back a provider record', async () => {
+  await using scope = new Scope()
+  const network = new FakeNetwork()
+  const bystander = scope.own(await network.createNode({ answersAlone: true }))
+  scope.own(await createRoster({ node: bystander, unseal })) // in no topic: it just holds rows
+  const member = scope.own(await network.createNode())
+  await member.connect({ peerId: bystander.peerId, addresses: bystander.addresses })
+  const { key } = await topicOf('lobby')
+  const say = async (issuedMs: number): Promise<void> => {
+    const times = { sequence: issuedMs, issuedMs, expiresMs: issuedMs + 60 * 60_000 }
+    const goodbye = await signRecord(member, { topicKey: key, ...times, addresses: [], name: undefined, left: true })
+    const frames = [{ update: { topic: key, envelope: goodbye.envelope } }, { hello: { topic: key } }]
+    const first = frames.map(frame => topicFrameCodec.encode(frame))
+    const channel = await member.open(bystander.peerId, TOPIC_PROTOCOL, { first, maxFrameBytes: MAX_TOPIC_FRAME_BYTES })
+    await channel.frames[Symbol.asyncIterator]().next()
+  }
+  assert.ok((await member.dht.provide(key)).includes(bystander.peerId))
+  await say(Date.now() - 10 * 60_000)
+  assert.equal((await bystander.dht.counts()).providers, 1)
+  await say(Date.now())
+  assert.equal((await bystander.dht.counts()).providers, 0)
+})

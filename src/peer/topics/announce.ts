@@ -14,6 +14,8 @@ const LOOKUP_PAUSES_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
 const LOOKUP_IDLE_MS = 5 * 60_000
 /** Holders of our provider record remembered, to be told when we leave: those of the last rounds. */
 const MAX_HOLDERS = 64
+/** Pause after the first time somebody took it: a newcomer's routing table lacks nodes that are closer to the key. */
+const PROVIDE_AGAIN_MS = 30_000
 /** Pause before providing is tried again after nobody took it. */
 const PROVIDE_RETRY_MS = 5_000
 
@@ -46,6 +48,7 @@ export function announceTopic(needs: AnnounceNeeds, validityMs: number): Announc
   let isProviding = false
 
   async function provideForEver(): Promise<void> {
+    let isFirst = true
     while (!scope.signal.aborted) {
       let isHeld = false
       isProviding = true
@@ -61,7 +64,9 @@ export function announceTopic(needs: AnnounceNeeds, validityMs: number): Announc
       } catch (thrown) {
         if (!scope.signal.aborted) log.debug({ err: thrown, topic: topic.id }, 'topic not provided')
       }
-      await sleep(clock, !isHeld ? PROVIDE_RETRY_MS : validityMs / 3, scope.signal)
+      const pauseMs = !isHeld ? PROVIDE_RETRY_MS : isFirst ? PROVIDE_AGAIN_MS : validityMs
+      isFirst &&= !isHeld
+      await sleep(clock, Math.min(pauseMs, validityMs / 3), scope.signal)
     }
   }
 

@@ -152,6 +152,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
       suspects: this.#suspects,
       random: needs.random ?? systemRandom,
       keepsEveryTopic: this.#keepsEveryTopic,
+      now: () => this.#clock.now(),
       holds,
       opened: envelope => this.#opened(envelope),
       catchUp: (envelope, claimed) => this.#catchUp(envelope, claimed),

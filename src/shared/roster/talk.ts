@@ -5,7 +5,7 @@ import { type TopicId, topicIdOf } from '../core/topic.ts'
 import type { Node } from '../node/port.ts'
 import { MAX_MEMBERS_PER_ANSWER, type TopicFrame } from '../wire/topic.ts'
 import type { Ledger } from './ledger.ts'
-import { MAX_TOPICS } from './limits.ts'
+import { MAX_CLOCK_SKEW_MS, MAX_TOPICS } from './limits.ts'
 import type { Link } from './link.ts'
 import type { OwnRecords } from './own.ts'
 import { type MemberRecord, peekRecord, RejectedRecord } from './record.ts'
@@ -20,6 +20,7 @@ export interface TalkNeeds {
   readonly suspects: Suspects
   readonly random: Random
   readonly keepsEveryTopic: boolean
+  now(): number
   holds(topicId: TopicId): boolean
   /** Verifies a record. @throws RejectedRecord */
   opened(envelope: Uint8Array): Promise<MemberRecord>
@@ -130,14 +131,16 @@ export class Talk {
   }
 
   async #onUpdate(link: Link, { topic, envelope }: NonNullable<TopicFrame['update']>): Promise<void> {
-    const { holds, opened, node } = this.#needs
+    const { holds, opened, node, now } = this.#needs
     if (holds(topicIdOf(topic))) {
       await this.#learn(envelope, link, true, false)
       return
     }
     // not our topic: still, a goodbye deletes the provider record we may hold
     const record = await opened(envelope)
-    if (record.left) await node.dht.forget(record.topicKey, record.peerId)
+    // …unless it is an old one that somebody says again: the member may have come back since
+    const isFresh = now() - record.issuedMs <= MAX_CLOCK_SKEW_MS
+    if (record.left && isFresh) await node.dht.forget(record.topicKey, record.peerId)
   }
 
   #onLost(link: Link, { topic, peerId }: NonNullable<TopicFrame['lost']>): void {
