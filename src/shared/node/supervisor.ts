@@ -57,6 +57,14 @@ export function createSupervisor(needs: SupervisorNeeds, targets: readonly DialA
   return supervisor
 }
 
+/** What a user is told: once, though there is a dial every half minute at least. */
+function asProblem(error: MusterError, address: string): MusterError {
+  if (error.code !== 'unreachable' && error.code !== 'timed-out') return error
+  return new MusterError(error.code, `${shortAddress(address)} cannot be reached; it is tried again until it can`, {
+    cause: error
+  })
+}
+
 /** The pause before dial number `attempt` (from 1) after a failure, between half and all of the doubled pause. */
 export function redialPauseMs(attempt: number, random: Random): number {
   const full = Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** Math.min(attempt - 1, 16))
@@ -127,7 +135,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
         if (this.signal.aborted) return
         const error = asMusterError(thrown, 'unreachable')
         log.debug({ err: error, address: target.address, attempt }, 'bootstrap not reached')
-        if (error.code !== lastProblem) this.emit('problem', error)
+        if (error.code !== lastProblem) this.emit('problem', asProblem(error, target.address))
         lastProblem = error.code
       } finally {
         state.tried = true
