@@ -41,6 +41,7 @@ export class GuardedRows extends BaseDatastore {
   readonly #perKey = new Map<string, number>()
   readonly #perPeer = new Map<string, number>()
   readonly #lastPeerRow = new Map<string, Uint8Array>()
+  readonly #turns = new Map<string, Promise<unknown>>()
   #providers = 0
   #records = 0
   #recordBytes = 0
@@ -76,8 +77,8 @@ export class GuardedRows extends BaseDatastore {
 
   override async put(key: Key, value: Uint8Array): Promise<Key> {
     const text = key.toString()
-    if (text.startsWith(PROVIDERS)) return await this.#putProvider(key, text, value)
-    if (text.startsWith(RECORDS)) return await this.#putRecord(key, value)
+    if (text.startsWith(PROVIDERS)) return await this.#inTurn(text, () => this.#putProvider(key, text, value))
+    if (text.startsWith(RECORDS)) return await this.#inTurn(text, () => this.#putRecord(key, value))
     if (text.startsWith('/peers/')) {
       const last = this.#lastPeerRow.get(text)
       if (last !== undefined && isEqual(last, value)) return key
@@ -102,6 +103,10 @@ export class GuardedRows extends BaseDatastore {
   override async delete(key: Key): Promise<void> {
     const text = key.toString()
     this.#lastPeerRow.delete(text)
+    await this.#inTurn(text, () => this.#delete(key, text))
+  }
+
+  async #delete(key: Key, text: string): Promise<void> {
     if (text.startsWith(PROVIDERS) && (await this.#inner.has(key))) this.#count(text, -1)
     if (text.startsWith(RECORDS) && (await this.#inner.has(key))) {
       this.#records--
@@ -124,6 +129,17 @@ export class GuardedRows extends BaseDatastore {
 
   override async *queryKeys(query: KeyQuery): AsyncGenerator<Key> {
     yield* this.#inner.queryKeys(query)
+  }
+
+  /** One change of a row at a time: two that arrive together would both find it new, and be counted twice. */
+  async #inTurn<T>(row: string, change: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(row) ?? Promise.resolve()).then(change, change)
+    this.#turns.set(row, turn)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(row) === turn) this.#turns.delete(row)
+    }
   }
 
   async #putProvider(key: Key, text: string, value: Uint8Array): Promise<Key> {
