@@ -49,7 +49,7 @@ describe('examples', () => {
     for (const name of examples) {
       const source = readFileSync(`${root}examples/${name}`, 'utf8')
       assert.ok(source.trimEnd().split('\n').length < 60, name)
-      for (const [, from = ''] of source.matchAll(/ from '([^']+)'/g))
+      for (const [, from = ''] of source.matchAll(/^import .* from '([^']+)'$/gm))
         assert.match(from, /^(node:|\.\.\/src\/index\.ts$)/, name)
     }
   })
