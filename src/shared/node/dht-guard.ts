@@ -12,6 +12,7 @@ import {
   MAX_KNOWN_PEERS,
   MAX_PEER_ADDRESS_BYTES
 } from './limits.ts'
+import { withOverrides } from './overrides.ts'
 
 export type DhtRefusal = 'frame' | 'rate' | 'addresses'
 
@@ -165,18 +166,6 @@ async function peerOf(store: PeerStore, id: PeerId): Promise<Peer | undefined> {
     if ((thrown as Error).name === 'NotFoundError') return undefined
     throw thrown
   }
-}
-
-/** `target` with some members replaced; everything else is passed on. */
-function withOverrides<T extends object>(target: T, overrides: Partial<T>): T {
-  return new Proxy(target, {
-    get(inner, name) {
-      const replaced = Reflect.get(overrides, name)
-      if (replaced !== undefined) return typeof replaced === 'function' ? replaced.bind(overrides) : replaced
-      const value = Reflect.get(inner, name)
-      return typeof value === 'function' ? value.bind(inner) : value
-    }
-  })
 }
 
 function withoutPeer(address: Multiaddr, id: PeerId): Multiaddr {

@@ -9,15 +9,25 @@ import { mayDial, type Preset } from './presets.ts'
 
 type DialOne = (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
 
+interface UnderWay {
+  readonly tried: Set<string>
+  readonly dials: Set<Promise<Connection>>
+}
+interface Attempt {
+  readonly started: Promise<void>
+  readonly result: Promise<Connection>
+}
+
 /**
  * Dials peers. Addresses of one peer start 150 ms apart and the first that proves the expected identity wins (RFC 8305's
- * idea; libp2p's own queue tries them one after the other). Calls for the same peer share one dial.
+ * idea; libp2p's own queue tries them one after the other). Calls for the same peer share one
+ * dial; addresses that it does not try yet are dialled beside it, so that a rumour that leads nowhere holds nobody up.
  */
 export class Dialer {
   readonly #dialOne: DialOne
   readonly #preset: Preset
   readonly #slots = new Slots(MAX_PARALLEL_DIALS)
-  readonly #underWay = new Map<PeerId, Promise<Connection>>()
+  readonly #underWay = new Map<PeerId, UnderWay>()
   readonly #closing: AbortSignal
 
   constructor(dialOne: DialOne, preset: Preset, closing: AbortSignal) {
@@ -34,22 +44,26 @@ export class Dialer {
 
   /** A peer at addresses that may be a stranger's words. */
   async peer({ peerId, addresses }: PeerAddress, signal: AbortSignal | undefined): Promise<Connection> {
-    const underWay = this.#underWay.get(peerId) ?? this.#start(peerId, addresses)
+    const underWay = this.#underWay.get(peerId) ?? { tried: new Set(), dials: new Set() }
+    const fresh = addresses.filter(address => !underWay.tried.has(address))
+    if (fresh.length > 0 || underWay.dials.size === 0) this.#start(peerId, fresh, underWay)
     using limit = deadline(2 * DIAL_TIMEOUT_MS, `dial ${peerId}`, signal)
-    return await Promise.race([underWay, aborted(limit.signal)])
+    return await Promise.race([firstOf(underWay.dials), aborted(limit.signal)])
   }
 
-  #start(peerId: PeerId, addresses: readonly string[]): Promise<Connection> {
+  #start(peerId: PeerId, addresses: readonly string[], underWay: UnderWay): void {
     const targets = addresses.flatMap(text => {
       const target = parsed(text)
       return target !== undefined && mayDial(this.#preset, target) ? [multiaddr(`${text}/p2p/${peerId}`)] : []
     })
+    for (const address of addresses) underWay.tried.add(address)
     const dial = this.#race(targets.slice(0, MAX_DIALLED_ADDRESSES), peerId, undefined).finally(() => {
-      this.#underWay.delete(peerId)
+      underWay.dials.delete(dial)
+      if (underWay.dials.size === 0) this.#underWay.delete(peerId)
     })
     dial.catch(() => undefined) // whoever asked hears it; nobody may be left when it fails
-    this.#underWay.set(peerId, dial)
-    return dial
+    underWay.dials.add(dial)
+    this.#underWay.set(peerId, underWay)
   }
 
   async #race(targets: readonly Multiaddr[], what: string, signal: AbortSignal | undefined): Promise<Connection> {
@@ -60,7 +74,13 @@ export class Dialer {
       limit.signal.addEventListener('abort', () => stop.abort(limit.signal.reason), { once: true })
       const failures: Error[] = []
       const attempts: Array<Promise<Connection>> = []
-      for (const target of targets) attempts.push(this.#attempt(target, attempts.at(-1), stop.signal, failures))
+      let previous: Attempt | undefined
+      for (const target of targets) {
+        const started = Promise.withResolvers<void>()
+        const result = this.#attempt(target, previous, started.resolve, stop.signal, failures)
+        previous = { started: started.promise, result }
+        attempts.push(result)
+      }
       try {
         return await Promise.any(attempts)
       } catch {
@@ -74,7 +94,8 @@ export class Dialer {
 
   async #attempt(
     target: Multiaddr,
-    previous: Promise<unknown> | undefined,
+    previous: Attempt | undefined,
+    onStart: () => void,
     stop: AbortSignal,
     failures: Error[]
   ): Promise<Connection> {
@@ -85,6 +106,7 @@ export class Dialer {
       if (previous !== undefined) await turn(previous, stop)
       stop.throwIfAborted()
       stop.addEventListener('abort', give, { once: true })
+      onStart()
       return await this.#dialOne(target, own.signal)
     } catch (thrown) {
       failures.push(asError(thrown))
@@ -96,12 +118,22 @@ export class Dialer {
 }
 
 /** Waits until it is the next address's turn: the one before failed, or has not answered for a while. */
-async function turn(previous: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  const failed = previous.then(
+async function turn(previous: Attempt, signal: AbortSignal): Promise<void> {
+  const failed = previous.result.then(
     () => new Promise<void>(() => undefined), // it won: nobody needs a turn
     () => undefined
   )
-  await Promise.race([failed, pause(DIAL_STAGGER_MS, signal)])
+  const isLate = previous.started.then(() => pause(DIAL_STAGGER_MS, signal))
+  await Promise.race([failed, isLate])
+}
+
+/** The first to succeed; when none does, what went wrong first. */
+async function firstOf(dials: Iterable<Promise<Connection>>): Promise<Connection> {
+  try {
+    return await Promise.any(dials)
+  } catch (thrown) {
+    throw (thrown as AggregateError).errors[0]
+  }
 }
 
 function parsed(text: string): Multiaddr | undefined {

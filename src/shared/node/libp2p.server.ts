@@ -30,6 +30,7 @@ import type { Libp2pNodeOptions } from './options.ts'
 import type { Channel, ConnectionInfo, Dht, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
 import { mayAnnounce, mayDial } from './presets.ts'
 import { quietLogger } from './quiet-logger.ts'
+import { sharedDials } from './shared-dials.ts'
 
 /** A node over libp2p 3: TCP, Noise, yamux, identify, ping, kad-dht. */
 export interface Libp2pNode extends Node {
@@ -52,6 +53,11 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
     })
     await rows.load()
     const gate = new InboundGate(options)
+    const dialer: Dialer = new Dialer(
+      (address, signal) => componentsOf(libp2p).transportManager.dial(address, { signal }),
+      options.preset,
+      scope.signal
+    )
     const libp2p = await createLibp2p({
       privateKey: options.identity.privateKey,
       datastore: rows,
@@ -99,6 +105,14 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
           components.peerStore = capped // whoever comes after, and every connection, sees the capped one
           return capped
         },
+        dials: components => {
+          components.connectionManager = sharedDials(components.connectionManager, async (peerId, signal) => {
+            const { addresses } = await components.peerStore.get(peerId)
+            const texts = addresses.map(({ multiaddr: address }) => withoutPeer(address))
+            return await dialer.peer({ peerId: peerId.toString(), addresses: texts }, signal)
+          })
+          return {} // the name is only a place to do this: libp2p would start what is returned once more
+        },
         identify: identify(),
         identifyPush: identifyPush(),
         ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }) // one outbound ping collides with the monitor's (T26)
@@ -111,8 +125,14 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
     } catch (thrown) {
       throw listenError(thrown, options.listen)
     }
-    return new TcpNode(libp2p, rows, gate, options, scope)
+    return new TcpNode(libp2p, { rows, gate, dialer }, options, scope)
   })
+}
+
+interface Parts {
+  readonly rows: GuardedRows
+  readonly gate: InboundGate
+  readonly dialer: Dialer
 }
 
 class TcpNode implements Libp2pNode {
@@ -128,7 +148,7 @@ class TcpNode implements Libp2pNode {
   readonly #options: Libp2pNodeOptions
   #addresses: readonly string[] = []
 
-  constructor(libp2p: Libp2p, rows: GuardedRows, gate: InboundGate, options: Libp2pNodeOptions, scope: Scope) {
+  constructor(libp2p: Libp2p, { rows, gate, dialer }: Parts, options: Libp2pNodeOptions, scope: Scope) {
     this.libp2p = libp2p
     this.peerId = options.identity.peerId
     this.network = options.network
@@ -136,12 +156,7 @@ class TcpNode implements Libp2pNode {
     this.on = this.#events.on.bind(this.#events)
     this.#scope = scope
     this.#options = options
-    const components = componentsOf(libp2p)
-    this.#dialer = new Dialer(
-      (address, signal) => components.transportManager.dial(address, { signal }),
-      options.preset,
-      scope.signal
-    )
+    this.#dialer = dialer
     const lazy = new LazyDht(this.#dhtStarter(rows), options.dhtDelayMs ?? 0)
     this.dht = lazy
     scope.own(lazy)

@@ -127,6 +127,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
       }
       try {
         const peerId = await this.#connect(target, this.signal)
+        state.tried = true
         lastProblem = ''
         const since = clock.now()
         await this.#whileUp(target, peerId, state)
