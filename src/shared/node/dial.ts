@@ -12,6 +12,9 @@ type DialOne = (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
 interface UnderWay {
   readonly tried: Set<string>
   readonly dials: Set<Promise<Connection>>
+  /** The one that won; the others are broken off then. */
+  readonly won: PromiseWithResolvers<Connection>
+  readonly done: AbortController
 }
 interface Attempt {
   readonly started: Promise<void>
@@ -21,7 +24,7 @@ interface Attempt {
 /**
  * Dials peers. Addresses of one peer start 150 ms apart and the first that proves the expected identity wins (RFC 8305's
  * idea; libp2p's own queue tries them one after the other). Calls for the same peer share one
- * dial; addresses that it does not try yet are dialled beside it, so that a rumour that leads nowhere holds nobody up.
+ * dial; addresses that it does not know get their turn beside it, so that a rumour that leads nowhere holds nobody up.
  */
 export class Dialer {
   readonly #dialOne: DialOne
@@ -44,11 +47,11 @@ export class Dialer {
 
   /** A peer at addresses that may be a stranger's words. */
   async peer({ peerId, addresses }: PeerAddress, signal: AbortSignal | undefined): Promise<Connection> {
-    const underWay = this.#underWay.get(peerId) ?? { tried: new Set(), dials: new Set() }
+    const underWay = this.#underWay.get(peerId) ?? nothingUnderWay()
     const fresh = addresses.filter(address => !underWay.tried.has(address))
     if (fresh.length > 0 || underWay.dials.size === 0) this.#start(peerId, fresh, underWay)
     using limit = deadline(2 * DIAL_TIMEOUT_MS, `dial ${peerId}`, signal)
-    return await Promise.race([firstOf(underWay.dials), aborted(limit.signal)])
+    return await Promise.race([underWay.won.promise, firstOf(underWay.dials), aborted(limit.signal)])
   }
 
   #start(peerId: PeerId, addresses: readonly string[], underWay: UnderWay): void {
@@ -57,13 +60,21 @@ export class Dialer {
       return target !== undefined && mayDial(this.#preset, target) ? [multiaddr(`${text}/p2p/${peerId}`)] : []
     })
     for (const address of addresses) underWay.tried.add(address)
-    const dial = this.#race(targets.slice(0, MAX_DIALLED_ADDRESSES), peerId, undefined).finally(() => {
+    const dial = this.#inTurn(targets.slice(0, MAX_DIALLED_ADDRESSES), peerId, underWay).finally(() => {
       underWay.dials.delete(dial)
       if (underWay.dials.size === 0) this.#underWay.delete(peerId)
     })
     dial.catch(() => undefined) // whoever asked hears it; nobody may be left when it fails
     underWay.dials.add(dial)
     this.#underWay.set(peerId, underWay)
+  }
+
+  async #inTurn(targets: readonly Multiaddr[], peerId: PeerId, { dials, won, done }: UnderWay): Promise<Connection> {
+    if (dials.size > 0) await turn({ started: Promise.resolve(), result: firstOf([...dials]) }, done.signal)
+    const connection = await this.#race(targets, peerId, done.signal)
+    won.resolve(connection)
+    done.abort(new MusterError('aborted', 'another address won'))
+    return connection
   }
 
   async #race(targets: readonly Multiaddr[], what: string, signal: AbortSignal | undefined): Promise<Connection> {
@@ -115,6 +126,10 @@ export class Dialer {
       stop.removeEventListener('abort', give)
     }
   }
+}
+
+function nothingUnderWay(): UnderWay {
+  return { tried: new Set(), dials: new Set(), won: Promise.withResolvers(), done: new AbortController() }
 }
 
 /** Waits until it is the next address's turn: the one before failed, or has not answered for a while. */
