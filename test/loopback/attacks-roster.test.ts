@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { topicOf } from '../../src/shared/core/topic.ts'
+import { createIdentity } from '../../src/shared/node/keys.ts'
 import { MAX_VOUCHED_PER_PEER } from '../../src/shared/roster/limits.ts'
 import { encodeFrames } from '../../src/shared/wire/frames.ts'
 import { topicFrameCodec } from '../../src/shared/wire/topic.ts'
@@ -157,13 +158,15 @@ for (const who of VICTIMS) {
     it('gives up a neighbour that asks and does not read', TEST, async () => {
       await using arena = await openArena()
       const victim = arena.victim(who)
-      // large records make large answers
       const evil = await evilNode(arena, victim)
       const link = await evilLink(evil, victim, { hello: { topic: LOBBY.key } })
+      // large records make large answers: 64 members with 16 addresses of 120 bytes are 130 KB
+      const addresses = Array.from({ length: 16 }, (_, i) => `/dns/${String(i).padStart(110, 'x')}/tcp/1`)
       for (let i = 0; i < 64; i++) {
-        const [envelope] = await madeUp(LOBBY, 1)
-        if (envelope !== undefined) await link.say({ update: { topic: LOBBY.key, envelope } })
+        const envelope = await envelopeOf(await createIdentity(), LOBBY, { addresses })
+        await link.say({ update: { topic: LOBBY.key, envelope } })
       }
+      await link.settled(LOBBY)
       const mute = await stranger(arena, victim)
       const before = process.memoryUsage().rss
       await arena.withstands(async () => {

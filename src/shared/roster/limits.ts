@@ -45,3 +45,5 @@ export const PROBE_PAUSE_MS = 5_000
 
 /** Frames that wait for a neighbour that does not read, before its stream is given up; it comes back and asks anew. */
 export const MAX_UNSENT_TOPIC_FRAMES = 1_024
+/** Their bytes: an answer may have 260 KiB, and a HELLO that asks for it has 60 bytes. */
+export const MAX_UNSENT_TOPIC_BYTES = 8_388_608

@@ -3,7 +3,12 @@ import { MusterError } from '../core/errors.ts'
 import type { TopicId } from '../core/topic.ts'
 import type { Channel } from '../node/port.ts'
 import { type TopicFrame, topicFrameCodec } from '../wire/topic.ts'
-import { MAX_UNSENT_TOPIC_FRAMES, TOPIC_FRAMES_BURST, TOPIC_FRAMES_PER_SECOND } from './limits.ts'
+import {
+  MAX_UNSENT_TOPIC_BYTES,
+  MAX_UNSENT_TOPIC_FRAMES,
+  TOPIC_FRAMES_BURST,
+  TOPIC_FRAMES_PER_SECOND
+} from './limits.ts'
 
 export type FrameKind = 'hello' | 'members' | 'update' | 'lost' | 'refusal' | 'unwatch'
 
@@ -22,6 +27,7 @@ export class Link {
   readonly #asked = new Map<TopicId, Asked[]>()
   readonly #onSent: (kind: FrameKind) => void
   #unsent = 0
+  #unsentBytes = 0
   #tokens = TOPIC_FRAMES_BURST
   #tokensAt: number
 
@@ -42,16 +48,19 @@ export class Link {
   /** Queues a frame; a neighbour that does not read for long loses its stream instead of growing our memory. */
   send(frame: TopicFrame): void {
     if (!this.isOpen) return
-    if (this.#unsent >= MAX_UNSENT_TOPIC_FRAMES) {
+    const bytes = topicFrameCodec.encode(frame)
+    if (this.#unsent >= MAX_UNSENT_TOPIC_FRAMES || this.#unsentBytes + bytes.length > MAX_UNSENT_TOPIC_BYTES) {
       this.channel.abort(new MusterError('limit-reached', 'the neighbour does not read'))
       return
     }
     this.#unsent++
+    this.#unsentBytes += bytes.length
     this.#onSent(kindOf(frame))
-    this.channel.send(topicFrameCodec.encode(frame)).then(
-      () => this.#unsent--,
-      () => this.#unsent-- // the channel is gone; its reader deals with that
-    )
+    const onSettled = (): void => {
+      this.#unsent--
+      this.#unsentBytes -= bytes.length
+    }
+    this.channel.send(bytes).then(onSettled, onSettled) // when the channel is gone, its reader deals with that
   }
 
   /** False when the neighbour sends faster than it may. */
