@@ -13,7 +13,6 @@ import type { Preset } from '../node/presets.ts'
 import { createSupervisor, type Supervisor } from '../node/supervisor.ts'
 import { createRoster, type Roster } from '../roster/roster.ts'
 import { RosterRows } from '../roster/rows.ts'
-import { createStatusServer } from '../status/http.server.ts'
 import { type Metrics, silentMetrics } from '../status/metrics.ts'
 import type { Status } from '../status/status.ts'
 import { loadIdentity } from '../store/identity.server.ts'
@@ -166,7 +165,7 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
 
   const server = wantsMetrics
     ? scope.own(
-        await createStatusServer(
+        await (await import('../status/http.server.ts')).createStatusServer(
           { status, metrics: () => metrics.text(), health: async signal => healthAnswer(await health(signal)) },
           { listen: options.http, log }
         )

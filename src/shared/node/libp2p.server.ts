@@ -21,10 +21,12 @@ import { cappedPeerStore } from './dht-guard.ts'
 import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
 import { forgetRumours } from './forget-rumours.ts'
+import { keepHeartbeat } from './heartbeat.ts'
 import { evictWhenFull, InboundGate } from './inbound.ts'
 import { LazyDht } from './lazy-dht.ts'
 import * as limits from './limits.ts'
 import { listenError } from './listen-error.ts'
+import { isOpen, muxerOf } from './muxer.ts'
 import { agreement, proposal } from './negotiate.ts'
 import type { Libp2pNodeOptions } from './options.ts'
 import type { Channel, ConnectionInfo, Dht, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
@@ -94,7 +96,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
         addressDialTimeout: limits.DIAL_TIMEOUT_MS,
         reconnectRetries: 0 // supervision is ours (T8)
       },
-      connectionMonitor: { pingInterval: limits.PING_INTERVAL_MS, pingTimeout: limits.HEARTBEAT_TIMEOUT_MS },
+      connectionMonitor: { enabled: false }, // ours is cheaper: heartbeat.ts
       connectionGater: {
         denyInboundConnection: socket => gate.denies(socket.remoteAddr),
         denyDialMultiaddr: address => !mayDial(options.preset, address)
@@ -119,6 +121,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
       }
     })
     scope.defer(() => libp2p.stop())
+    scope.defer(keepHeartbeat(libp2p))
     forgetRumours(libp2p, rows, err => options.log?.error({ err }, 'peer store not pruned'))
     try {
       await libp2p.start()
@@ -335,22 +338,11 @@ class TcpNode implements Libp2pNode {
   }
 }
 
-type Muxer = { createStream(options: object): Promise<Stream> }
-
-function muxerOf(connection: Connection | undefined): Muxer | undefined {
-  // not public: newStream would wait for the negotiation, see negotiate.ts
-  return (connection as unknown as { muxer?: Muxer } | undefined)?.muxer
-}
-
 function componentsOf(libp2p: Libp2p): LibP2PComponents {
   return (libp2p as unknown as { components: LibP2PComponents }).components
 }
 type LibP2PComponents = Parameters<typeof import('./dht.ts').startDht>[0] & {
   readonly transportManager: { dial(address: Multiaddr, options: { signal: AbortSignal }): Promise<Connection> }
-}
-
-function isOpen(connection: Connection): boolean {
-  return connection.status === 'open'
 }
 
 function infoOf(connection: Connection): ConnectionInfo {

@@ -1,5 +1,6 @@
 import { type Connection, isPeerId, type PeerId } from '@libp2p/interface'
 import type { ConnectionManager } from '@libp2p/interface-internal'
+import { isOpen } from './muxer.ts'
 import { withOverrides } from './overrides.ts'
 
 /**
@@ -21,8 +22,4 @@ export function sharedDials(
     }
   })
   return shared
-}
-
-function isOpen(connection: Connection): boolean {
-  return connection.status === 'open'
 }
