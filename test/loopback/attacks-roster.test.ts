@@ -182,6 +182,22 @@ for (const who of VICTIMS) {
   })
 }
 
+describe('a stranger that is no member', () => {
+  const todo = 'any neighbour vouches, members or not: roster.ts, #onUpdate'
+  it('puts nobody on a member’s list', { ...TEST, todo }, async () => {
+    await using arena = await openArena()
+    const evil = await evilNode(arena, arena.ana.node)
+    const link = await evilLink(evil, arena.ana.node, { hello: { topic: LOBBY.key } })
+    const shown = Promise.withResolvers<string>()
+    arena.anas.on('member', ({ peerId }) => shown.resolve(peerId))
+    for (const envelope of await madeUp(LOBBY, 10)) await link.say({ update: { topic: LOBBY.key, envelope } })
+    await link.settled(LOBBY)
+    const newcomer = await arena.newcomer() // whoever comes meanwhile has to be the first to be shown
+    await newcomer.join(LOBBY.name)
+    assert.equal(await shown.promise, newcomer.peerId)
+  })
+})
+
 describe('a bootstrap whose connections are all taken by sybils', () => {
   it('keeps its members and lets a newcomer in', TEST, async () => {
     await using arena = await openArena({ maxConnections: 20 })
