@@ -6,8 +6,6 @@ import { checkOptions } from '../shared/core/options.ts'
 import { type HostTuning, openHost } from '../shared/host/host.server.ts'
 import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
 import type { Status } from '../shared/status/status.ts'
-import { openStore } from '../shared/store/level.server.ts'
-import { defaultDataFolder } from '../shared/store/paths.server.ts'
 import { BOOTSTRAP_SETTINGS, type BootstrapSettings } from './options.ts'
 
 /** What `createBootstrap` takes; `docs` list every setting with its default. */
@@ -45,7 +43,11 @@ export async function createBootstrap(options: BootstrapOptions = {}): Promise<B
   const { memory = false, log = silentLog, tuning = {}, ...settings } = options
   const values = checkOptions(BOOTSTRAP_SETTINGS, settings)
   return await build(async scope => {
-    const openDefaultStore = () => openStore(defaultDataFolder('bootstrap', 1), { log })
+    const openDefaultStore = async () => {
+      const { defaultDataFolder } = await import('../shared/store/paths.server.ts')
+      const { openStore } = await import('../shared/store/level.server.ts')
+      return await openStore(defaultDataFolder('bootstrap', 1), { log })
+    }
     const host = await openHost(scope, { ...values, role: 'bootstrap', memory, openDefaultStore, log, tuning }, () =>
       topicsOf(host.roster.topics())
     )

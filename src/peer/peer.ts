@@ -11,7 +11,6 @@ import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
 import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
 import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
-import { openDefaultPeerStore } from '../shared/store/paths.server.ts'
 import type { Group, Peer, PeerEvents } from './api.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
@@ -38,7 +37,10 @@ export async function createPeer(options: PeerOptions = {}): Promise<LibraryPeer
   const { log = silentLog, tuning = {}, ...settings } = options
   const values = checkOptions(PEER_SETTINGS, settings, { rules: peerRules })
   return await build(async scope => {
-    const openDefaultStore = () => openDefaultPeerStore({ log })
+    const openDefaultStore = async () => {
+      const { openDefaultPeerStore } = await import('../shared/store/paths.server.ts')
+      return await openDefaultPeerStore({ log })
+    }
     const topics = (): Status['topics'] => peer.topics()
     const host = await openHost(scope, { ...values, role: 'peer', openDefaultStore, log, tuning }, topics)
     const peer: LibraryPeer = new LibraryPeer(scope, host, values, log, tuning)

@@ -96,7 +96,7 @@ describe('T9: twelve peers of one host that connect at once', () => {
   it('ours: all get in', TEST, async () => {
     await using scope = new Scope()
     const hub = await ourNode(scope, { mayBeAlone: true })
-    const peers = await Promise.all(Array.from({ length: 12 }, () => ourNode(scope, { dhtDelayMs: 60_000 })))
+    const peers = await Promise.all(Array.from({ length: 12 }, () => ourNode(scope, { quietStartMs: 60_000 })))
     await Promise.all(peers.map(peer => peer.connect(placeOf(hub))))
     await eventually('all twelve are there', () => hub.connections().length === 12)
     for (const { peerId } of peers) assert.ok(hub.isConnected(peerId))

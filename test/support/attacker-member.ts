@@ -43,7 +43,7 @@ export async function madeUp(topic: Topic, count: number): Promise<Uint8Array[]>
 
 /** A node of the attacker's. */
 export async function evilNode(scope: Scope, victim: Libp2pNode): Promise<Libp2pNode> {
-  const evil = await ourNode(scope, { network: victim.network, dhtDelayMs: 60_000 })
+  const evil = await ourNode(scope, { network: victim.network, quietStartMs: 60_000 })
   await evil.connect(placeOf(victim))
   return evil
 }

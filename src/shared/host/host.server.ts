@@ -15,9 +15,7 @@ import { createRoster, type Roster } from '../roster/roster.ts'
 import { RosterRows } from '../roster/rows.ts'
 import { type Metrics, silentMetrics } from '../status/metrics.ts'
 import type { Status } from '../status/status.ts'
-import { loadIdentity } from '../store/identity.server.ts'
 import { createKnownAddresses } from '../store/known.ts'
-import { openStore } from '../store/level.server.ts'
 import { memoryStore } from '../store/memory.ts'
 import type { Store } from '../store/port.ts'
 import { programVersion } from './version.server.ts'
@@ -64,8 +62,8 @@ export interface Host {
 
 /** Rows under this key keep the port of the last run, so that others find a peer where it was. */
 const LAST_PORT = new Key('/muster/port')
-/** Milliseconds the DHT of a peer starts later: its module is loaded while the first member is being dialled otherwise. */
-const PEER_DHT_DELAY_MS = 150
+/** Milliseconds in which a peer that has just started does nothing but find its first member. */
+const PEER_QUIET_START_MS = 250
 const HEALTH_TIMEOUT_MS = 3_000
 
 export async function openHost(scope: Scope, options: HostOptions, topics: () => Status['topics']): Promise<Host> {
@@ -90,7 +88,7 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
       store,
       version: programVersion(),
       mayBeAlone: role === 'bootstrap',
-      dhtDelayMs: role === 'bootstrap' ? 0 : PEER_DHT_DELAY_MS,
+      quietStartMs: role === 'bootstrap' ? 0 : PEER_QUIET_START_MS,
       log,
       ...(tuning.validityMs === undefined ? {} : { providerValidityMs: tuning.validityMs }),
       ...(tuning.maxConnections === undefined ? {} : { maxConnections: tuning.maxConnections }),
@@ -192,11 +190,14 @@ function healthAnswer({ ok, reason }: Status['health']): { ok: boolean; reason?:
 
 async function openStoreOf({ memory, data, log, openDefaultStore }: HostOptions): Promise<Store> {
   if (memory) return memoryStore()
-  return data === undefined ? await openDefaultStore() : await openStore(data, { log })
+  if (data === undefined) return await openDefaultStore()
+  const { openStore } = await import('../store/level.server.ts') // LevelDB: not loaded by who keeps nothing
+  return await openStore(data, { log })
 }
 
 async function identityOf(store: Store): Promise<Identity> {
   if (store.path === undefined) return await createIdentity()
+  const { loadIdentity } = await import('../store/identity.server.ts')
   const generate = async (): Promise<Uint8Array> => (await createIdentity()).bytes
   return identityFrom(await loadIdentity(store.path, { generate, check: identityFrom }))
 }

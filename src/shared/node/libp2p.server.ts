@@ -22,6 +22,7 @@ import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
 import { forgetRumours } from './forget-rumours.ts'
 import { keepHeartbeat } from './heartbeat.ts'
+import { identifyAfter } from './identify-later.ts'
 import { evictWhenFull, InboundGate } from './inbound.ts'
 import { LazyDht } from './lazy-dht.ts'
 import * as limits from './limits.ts'
@@ -115,13 +116,14 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
           })
           return {} // the name is only a place to do this: libp2p would start what is returned once more
         },
-        identify: identify(),
+        identify: identify({ runOnConnectionOpen: false }), // identify-later.ts does
         identifyPush: identifyPush(),
         ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }) // one outbound ping collides with the monitor's (T26)
       }
     })
     scope.defer(() => libp2p.stop())
     scope.defer(keepHeartbeat(libp2p))
+    scope.defer(identifyAfter(libp2p, options.quietStartMs ?? 0))
     forgetRumours(libp2p, rows, err => options.log?.error({ err }, 'peer store not pruned'))
     try {
       await libp2p.start()
@@ -160,7 +162,7 @@ class TcpNode implements Libp2pNode {
     this.#scope = scope
     this.#options = options
     this.#dialer = dialer
-    const lazy = new LazyDht(this.#dhtStarter(rows), options.dhtDelayMs ?? 0)
+    const lazy = new LazyDht(this.#dhtStarter(rows), options.quietStartMs ?? 0)
     this.dht = lazy
     scope.own(lazy)
     this.#addresses = this.#ownAddresses()

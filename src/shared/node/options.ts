@@ -20,8 +20,11 @@ export interface Libp2pNodeOptions {
   readonly providerValidityMs?: number
   /** True for a bootstrap: the DHT answers even when no other node is known. */
   readonly mayBeAlone?: boolean
-  /** Milliseconds the DHT may start later, so that loading it does not delay what a newcomer does first. 0 by default. */
-  readonly dhtDelayMs?: number
+  /**
+   * Milliseconds after the start in which the DHT is not loaded and nobody is identified, so that this does not delay
+   * what a newcomer does first. 0 by default.
+   */
+  readonly quietStartMs?: number
   /** Open connections; {@link MAX_CONNECTIONS} by default. */
   readonly maxConnections?: number
   readonly log?: Log
