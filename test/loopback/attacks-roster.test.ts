@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { createPeer } from '../../src/peer/peer.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
 import { createIdentity } from '../../src/shared/node/keys.ts'
-import { MAX_VOUCHED_PER_PEER } from '../../src/shared/roster/limits.ts'
+import type { Libp2pNode } from '../../src/shared/node/libp2p.server.ts'
+import { MAX_RUMOURS, MAX_VOUCHED_PER_PEER } from '../../src/shared/roster/limits.ts'
 import { encodeFrames } from '../../src/shared/wire/frames.ts'
 import { topicFrameCodec } from '../../src/shared/wire/topic.ts'
 import { exchange, isReset, pour, rawStream, stranger, targetOf } from '../support/attacker.ts'
@@ -22,12 +24,15 @@ const isDropped = (link: EvilLink, why: string): Promise<void> =>
 /** Whom ana lists, the attacker's inventions included. */
 const listed = ({ anas }: Arena): string[] => anas.members().map(({ peerId }) => peerId)
 
-/** Bob's record as it travels: whoever watches the topic is told. */
-async function bobsRecord(arena: Arena): Promise<Uint8Array> {
-  const evil = await evilNode(arena, arena.bob.node)
-  const link = await evilLink(evil, arena.bob.node, { hello: { topic: LOBBY.key } })
+/** Bob's record as it travels. */
+const bobsRecord = async (arena: Arena): Promise<Uint8Array> => await recordOf(arena, arena.bob.node)
+
+/** A member's record as it travels: whoever watches the topic is told. */
+async function recordOf(arena: Arena, member: Libp2pNode): Promise<Uint8Array> {
+  const evil = await evilNode(arena, member)
+  const link = await evilLink(evil, member, { hello: { topic: LOBBY.key } })
   let envelope: Uint8Array | undefined
-  await eventually('bob answers', () => {
+  await eventually('it answers', () => {
     envelope = link.heard.find(frame => frame.members !== undefined)?.members?.entries[0]?.envelope
     return envelope !== undefined
   })
@@ -122,7 +127,10 @@ for (const who of VICTIMS) {
       const count = who === 'bootstrap' ? MAX_VOUCHED_PER_PEER + 200 : 200
       const envelopes = await madeUp(LOBBY, count)
       await arena.withstands(async () => {
-        const link = await evilLink(evil, victim, { hello: { topic: LOBBY.key } })
+        // a member, so that its word counts
+        const link = await evilLink(evil, victim, {
+          hello: { topic: LOBBY.key, envelope: await envelopeOf(evil, LOBBY) }
+        })
         for (const envelope of envelopes) await link.say({ update: { topic: LOBBY.key, envelope } })
         await link.settled(LOBBY)
         const total = link.heard.findLast(({ members }) => members !== undefined)?.members?.total ?? 0
@@ -159,7 +167,9 @@ for (const who of VICTIMS) {
       await using arena = await openArena()
       const victim = arena.victim(who)
       const evil = await evilNode(arena, victim)
-      const link = await evilLink(evil, victim, { hello: { topic: LOBBY.key } })
+      const link = await evilLink(evil, victim, {
+        hello: { topic: LOBBY.key, envelope: await envelopeOf(evil, LOBBY) }
+      })
       // large records make large answers: 64 members with 16 addresses of 120 bytes are 130 KB
       const addresses = Array.from({ length: 16 }, (_, i) => `/dns/${String(i).padStart(110, 'x')}/tcp/1`)
       for (let i = 0; i < 64; i++) {
@@ -183,8 +193,7 @@ for (const who of VICTIMS) {
 }
 
 describe('a stranger that is no member', () => {
-  const todo = 'any neighbour vouches, members or not: roster.ts, #onUpdate'
-  it('puts nobody on a member’s list', { ...TEST, todo }, async () => {
+  it('puts nobody on a member’s list', TEST, async () => {
     await using arena = await openArena()
     const evil = await evilNode(arena, arena.ana.node)
     const link = await evilLink(evil, arena.ana.node, { hello: { topic: LOBBY.key } })
@@ -195,6 +204,56 @@ describe('a stranger that is no member', () => {
     const newcomer = await arena.newcomer() // whoever comes meanwhile has to be the first to be shown
     await newcomer.join(LOBBY.name)
     assert.equal(await shown.promise, newcomer.peerId)
+  })
+
+  for (const who of VICTIMS) {
+    it(`has a ${who} tell nobody of those it made up`, TEST, async () => {
+      await using arena = await openArena()
+      const victim = arena.victim(who)
+      const watcher = await evilLink(await evilNode(arena, victim), victim, { hello: { topic: LOBBY.key } })
+      await watcher.settled(LOBBY)
+      const before = watcher.heard.length
+      await arena.withstands(async () => {
+        const link = await evilLink(await evilNode(arena, victim), victim, { hello: { topic: LOBBY.key } })
+        for (const envelope of await madeUp(LOBBY, 200)) await link.say({ update: { topic: LOBBY.key, envelope } })
+        await link.settled(LOBBY)
+      })
+      await eventually(
+        'all are found out, while the stranger is there',
+        async () => who === 'peer' || (await arena.hub.status()).topics[0]?.members === 2,
+        { withinMs: 40_000 }
+      )
+      await watcher.settled(LOBBY)
+      const heard = watcher.heard.slice(before)
+      assert.deepEqual(
+        heard.filter(({ update, lost }) => update !== undefined || lost !== undefined),
+        []
+      )
+      assert.equal(heard.findLast(({ members }) => members !== undefined)?.members?.total, 2)
+    })
+  }
+
+  it('makes a bootstrap look for itself, so that a member it names is found if it is there', TEST, async () => {
+    await using arena = await openArena()
+    const hidden = arena.own(await createPeer({ memory: true, listen: '127.0.0.1:0', bootstrap: [] }))
+    const group = await hidden.join(LOBBY.name)
+    const envelope = await recordOf(arena, hidden.node)
+    const evil = await evilNode(arena, arena.hub.node)
+    const link = await evilLink(evil, arena.hub.node, { hello: { topic: LOBBY.key } })
+    for (const each of await madeUp(LOBBY, MAX_RUMOURS + 100)) {
+      await link.say({ update: { topic: LOBBY.key, envelope: each } })
+    }
+    // what another tells does not have to wait for all that
+    const other = await evilNode(arena, arena.hub.node)
+    const theirs = await evilLink(other, arena.hub.node, { hello: { topic: LOBBY.key } })
+    await theirs.say({ update: { topic: LOBBY.key, envelope } })
+    await eventually('ana and bob are told of it', () => {
+      for (const each of [arena.anas, arena.bobs]) {
+        assert.ok(each.members().some(({ peerId }) => peerId === hidden.peerId))
+      }
+      assert.equal(group.members().length, 2)
+    })
+    await arena.talk()
   })
 })
 

@@ -35,6 +35,37 @@ describe('a bootstrap', () => {
     for (const seat of seats) assert.ok(seat.told.every(({ event }) => event === 'member'))
   })
 
+  it('that knows no other finds the members of another through a peer of both', async () => {
+    await using first = await createBootstrap({ ...QUIET, memory: true, bootstrap: [] })
+    await using second = await createBootstrap({ ...QUIET, memory: true, bootstrap: [] })
+    const start = async (...known: Bootstrap[]) =>
+      await createPeer({ ...QUIET, memory: true, bootstrap: known.flatMap(({ addresses }) => addresses.slice(0, 1)) })
+    await using ana = await start(first)
+    await using bob = await start(second)
+    const seats = [await sit(ana), await sit(bob)]
+    await using both = await start(first, second)
+    seats.push(await sit(both))
+    await allMeet(seats)
+    await allTalk(seats)
+    await eventually('both bootstraps list all three', async () => {
+      for (const each of [first, second]) assert.equal((await each.status()).topics[0]?.members, 3)
+    })
+  })
+
+  it('that another follows finds that one’s members by itself', async () => {
+    await using first = await createBootstrap({ ...QUIET, memory: true, bootstrap: [] })
+    await using second = await createBootstrap({ ...QUIET, memory: true, bootstrap: first.addresses.slice(0, 1) })
+    await using ana = await createPeer({ ...QUIET, memory: true, bootstrap: second.addresses.slice(0, 1) })
+    const seats = [await sit(ana)]
+    await eventually('the first has reached it', async () => {
+      assert.ok(first.node.isConnected(ana.peerId))
+      assert.equal((await first.status()).topics[0]?.members, 1)
+    })
+    await using bob = await createPeer({ ...QUIET, memory: true, bootstrap: first.addresses.slice(0, 1) })
+    seats.push(await sit(bob))
+    await allMeet(seats)
+  })
+
   it('that comes back with its identity and data is greeted again, and tells newcomers of the members', async () => {
     await using folder = await temporaryFolder()
     const port = await freePort()

@@ -138,6 +138,8 @@ const plainCodec = codec({
   signer: { id: 1, type: 'string', required: true },
   payload: { id: 3, type: 'bytes', required: true }
 })
+export const plainSeal = async (signer: PeerId, payload: Uint8Array): Promise<Uint8Array> =>
+  plainCodec.encode({ signer, payload })
 const plainUnseal: Unseal = async (_domain, envelope) => {
   const { signer, payload } = plainCodec.decode(envelope)
   return { peerId: signer, payload }
@@ -320,7 +322,7 @@ export class Village implements Closable {
         isConnected: peerId => node.isConnected(peerId),
         connect: (...rest) => node.connect(...rest),
         on: (...rest) => node.on(...rest),
-        seal: async (_domain, payload) => plainCodec.encode({ signer: node.peerId, payload })
+        seal: async (_domain, payload) => await plainSeal(node.peerId, payload)
       },
       unseal: plainUnseal,
       rows: new RosterRows(store.datastore),

@@ -70,6 +70,18 @@ const cases: Array<[string, Record<string, Partial<KnownMember>>, number, Return
     { reach: [], list: ['b', 'c'], nextAt: undefined }
   ],
   [
+    'reaches whom a stranger named, and lists nobody on its word',
+    { a: { state: 'live' }, b: { state: 'claimed' } },
+    2,
+    { reach: ['b'], list: [], nextAt: undefined }
+  ],
+  [
+    'lists nobody on the word of a stranger when the mesh is full either',
+    { a: { state: 'live' }, b: { state: 'claimed' } },
+    1,
+    { reach: [], list: [], nextAt: undefined }
+  ],
+  [
     'never lists one that is lost, but tries it again',
     { a: { state: 'lost', failures: 1 } },
     9,

@@ -247,15 +247,16 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #onHeard(record: MemberRecord, isVouched: boolean, isAsked: boolean): void {
     if (record.topicId !== this.topicId || !this.#options.usesRoster) return
     const known = this.#known.get(record.peerId)
+    const state = isVouched ? 'vouched' : isAsked ? 'rumour' : 'claimed'
     const retryAt = this.#needs.clock.now() + yieldMs(this.#needs.node.peerId, record.peerId, isAsked)
     if (known !== undefined) {
       known.record = record
       if (known.state !== 'live') {
-        if (isVouched || known.state === 'lost') known.state = isVouched ? 'vouched' : 'rumour'
+        if (isVouched || known.state === 'lost' || known.state === 'claimed') known.state = state
         known.failures = 0
         known.retryAt = retryAt
       }
-    } else if (this.#known.size < MAX_KNOWN) this.#add(record, isVouched ? 'vouched' : 'rumour').retryAt = retryAt
+    } else if (this.#known.size < MAX_KNOWN) this.#add(record, state).retryAt = retryAt
     this.#plan()
   }
 

@@ -17,10 +17,11 @@ export const YIELD_LONG_MS = 2_000
 export interface KnownMember {
   record: MemberRecord
   /**
-   * `live`: reached. `vouched`: a live member says it is there. `rumour`: somebody said so. `lost`: it was there, and is
-   * tried again for as long as its record counts, because networks heal.
+   * `live`: reached. `vouched`: a live member says it is there. `rumour`: somebody we asked has heard so. `claimed`:
+   * anybody said so, unasked. `lost`: it was there, and is tried again for as long as its record counts, because networks
+   * heal.
    */
-  state: 'live' | 'vouched' | 'rumour' | 'lost'
+  state: 'live' | 'vouched' | 'rumour' | 'claimed' | 'lost'
   /** It has been shown to the user. */
   isShown: boolean
   isBeingReached: boolean
@@ -56,7 +57,7 @@ export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, m
   const reach = due.slice(0, room).map(([peerId]) => peerId)
   const isFull = inMesh + reach.length >= maxMesh
   const mayList = ({ state, failures, isShown }: KnownMember): boolean => {
-    if (isShown || state === 'lost') return false
+    if (isShown || state === 'lost' || state === 'claimed') return false
     return state === 'vouched' ? isFull || failures > 0 : isFull && failures === 0
   }
   const list = waiting

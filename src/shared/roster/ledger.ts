@@ -4,11 +4,11 @@ import type { Log } from '../core/log.ts'
 import type { TopicId } from '../core/topic.ts'
 import type { Node } from '../node/port.ts'
 import type { TopicFrame } from '../wire/topic.ts'
-import { MAX_ADDRESS_BOOK } from './limits.ts'
+import { MAX_ADDRESS_BOOK, MAX_RUMOURS } from './limits.ts'
 import type { MemberRecord } from './record.ts'
 import type { RosterEvents, RosterMetrics } from './roster.ts'
 import type { RosterRows } from './rows.ts'
-import type { Applied, RosterTable, Source } from './table.ts'
+import type { Applied, Entry, RosterTable, Source } from './table.ts'
 
 export interface LedgerNeeds {
   readonly table: RosterTable
@@ -38,7 +38,7 @@ export class Ledger {
   async learn(record: MemberRecord, source: Source, from?: PeerId, isAsked = false): Promise<Applied> {
     const { table, events, metrics, holds, tell, onTopic, keepsEveryTopic } = this.#needs
     if (!holds(record.topicId)) return 'stale'
-    const isNewTopic = table.members(record.topicId).length === 0
+    const isNewTopic = table.members(record.topicId).every(isRumour)
     const applied = table.apply(record, source)
     if (applied === 'full') metrics?.increment('muster_topic_rejected_total', { reason: 'limit' })
     if (applied === 'full' || applied === 'stale') {
@@ -50,10 +50,14 @@ export class Ledger {
     if (applied === 'left' || applied === 'noted') this.#gone(record, 'goodbye', applied === 'left')
     else if (source.kind === 'direct') events.emit('live', record)
     else events.emit('heard', { record, isVouched: source.kind === 'vouched', isAsked })
-    // a rumour is not passed on: who hears it from us would take us for a witness
-    if (record.left || source.kind === 'direct' || source.kind === 'vouched') {
+    // a rumour is not passed on, for who hears it from us would take us for a witness; but whoever tells that a member
+    // we know to be there renewed its record, or left, has the member's own word for it
+    const known = record.left ? undefined : table.member(record.topicId, record.peerId)
+    const isTold = known === undefined ? applied === 'left' || source.kind !== 'rumour' : !isRumour(known)
+    if (isTold) {
       tell(record.topicId, { update: { topic: record.topicKey, envelope: record.envelope } }, from, record.peerId)
     }
+    if (keepsEveryTopic && known !== undefined && isRumour(known)) return applied // nobody relies on it yet
     if (isNewTopic && keepsEveryTopic && !record.left) onTopic(record, from)
     await this.#write(record)
     if (record.left) await this.#needs.dht.forget(record.topicKey, record.peerId)
@@ -69,8 +73,19 @@ export class Ledger {
     table.remove(topicId, peerId)
     // a bootstrap forgets it; a peer keeps the row as an address to try when nobody else is left
     if (keepsEveryTopic) this.#erase(record)
+    if (isRumour(known) && keepsEveryTopic) return // nobody was told of it
     this.#gone(record, 'lost', true)
-    tell(topicId, { lost: { topic: record.topicKey, peerId } }, peerId)
+    if (!isRumour(known)) tell(topicId, { lost: { topic: record.topicKey, peerId } }, peerId)
+  }
+
+  /** False when `by` has told enough of those that wait to be checked; else whoever told more makes room. */
+  makeRoomForRumour(by: PeerId): boolean {
+    const { table } = this.#needs
+    if (table.rumourCount < MAX_RUMOURS) return true
+    const { record } = table.lastRumourOfTheLoudest(by) ?? {}
+    if (record === undefined) return false
+    this.lose(record.topicId, record.peerId)
+    return true
   }
 
   expire(now: number): void {
@@ -109,4 +124,8 @@ export class Ledger {
     const { rows, log } = this.#needs
     void rows?.delete(record).catch(thrown => log.error({ err: thrown }, 'row not deleted'))
   }
+}
+
+function isRumour({ source }: Pick<Entry, 'source'>): boolean {
+  return source.kind === 'rumour'
 }

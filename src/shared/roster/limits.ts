@@ -17,6 +17,8 @@ export const MAX_ROSTER_ENTRIES = 50_000
 export const MAX_TOPICS_PER_PEER = 128
 /** Members one neighbour may make known that did not come to us themselves. */
 export const MAX_VOUCHED_PER_PEER = 1_024
+/** Members a bootstrap heard of from nobody it trusts, until it has checked them itself: a quarter of a topic. */
+export const MAX_RUMOURS = 1_024
 
 /** Topics left whose goodbye is kept, for those the news of our joining is still on its way to. */
 export const MAX_FAREWELLS = 256
@@ -36,8 +38,10 @@ export const TOPIC_FRAMES_BURST = 2_000
 export const REFOLLOW_MS = 1_000
 /** Milliseconds a HELLO waits for its answer. */
 export const HELLO_TIMEOUT_MS = 5_000
-/** Members that are checked at once for being alive. */
+/** Members we have reached that are checked at once for being alive… */
 export const MAX_PARALLEL_PROBES = 16
+/** …and members we only heard of. */
+export const MAX_PARALLEL_HEARSAY_PROBES = 8
 /** Milliseconds after a start until members remembered from before are checked; most come back by themselves. */
 export const RESTART_GRACE_MS = 5_000
 /** Milliseconds in which a member that was just found alive is not checked again. */

@@ -23,6 +23,8 @@ interface Asked {
 export class Link {
   readonly channel: Channel
   readonly shared = new Set<TopicId>()
+  /** Topics the neighbour has answered our HELLO for: there we take its word. */
+  readonly trusted = new Set<TopicId>()
   /** Per topic in the order they were sent, as the answers come; an answer nobody asked for is a violation. */
   readonly #asked = new Map<TopicId, Asked[]>()
   readonly #onSent: (kind: FrameKind) => void
@@ -99,6 +101,12 @@ export class Link {
     const oldest = asked?.shift()
     if (asked?.length === 0) this.#asked.delete(topicId)
     return oldest?.answer
+  }
+
+  /** No news of the topic any more, in either direction. */
+  unshare(topicId: TopicId): void {
+    this.shared.delete(topicId)
+    this.trusted.delete(topicId)
   }
 
   /** Ends every HELLO that still waits. */

@@ -49,6 +49,11 @@ export class Links {
     )
   }
 
+  /** Whether a peer has answered our HELLO for a topic, over whichever of its links. */
+  trusts(peerId: PeerId, topicId: TopicId): boolean {
+    return [...(this.#links.get(peerId) ?? [])].some(link => link.isOpen && link.trusted.has(topicId))
+  }
+
   tell(topicId: TopicId, frame: TopicFrame, ...except: ReadonlyArray<PeerId | undefined>): void {
     for (const link of this.sharing(topicId)) if (!except.includes(link.peerId)) link.send(frame)
   }

@@ -154,6 +154,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
       keepsEveryTopic: this.#keepsEveryTopic,
       now: () => this.#clock.now(),
       holds,
+      trusts: (...neighbour) => this.#links.trusts(...neighbour),
       opened: envelope => this.#opened(envelope),
       catchUp: (envelope, claimed) => this.#catchUp(envelope, claimed),
       onRejected,
@@ -216,7 +217,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     const told = new Set<PeerId>()
     for (const link of this.#links.sharing(topicId)) {
       link.send(frame)
-      link.shared.delete(topicId)
+      link.unshare(topicId)
       told.add(link.peerId)
     }
     const untold = holders.filter(peerId => !told.has(peerId) && this.#needs.node.isConnected(peerId))
@@ -301,7 +302,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     if (said !== undefined && now !== undefined && now !== said) {
       // renewed or left while the stream was being opened: what we said first is old already
       link.send({ update: { topic: topic.key, envelope: now.envelope } })
-      if (now.left) link.shared.delete(topic.id)
+      if (now.left) link.unshare(topic.id)
     }
     await answer
   }
@@ -348,7 +349,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   }
 
   async #shareUpstream(peerId: PeerId, topicId: TopicId): Promise<void> {
-    const [entry] = this.#table.members(topicId)
+    const entry = this.#table.members(topicId).find(({ source }) => source.kind !== 'rumour')
     if (entry === undefined) return
     try {
       await this.greet(peerId, { id: topicId, key: entry.record.topicKey })

@@ -1,11 +1,11 @@
 import type { PeerId } from '../core/address.ts'
 import type { Clock } from '../core/clock.ts'
 import { isMusterError } from '../core/errors.ts'
-import { Slots } from '../core/slots.ts'
 import type { Topic, TopicId } from '../core/topic.ts'
 import type { Node } from '../node/port.ts'
-import { MAX_PARALLEL_PROBES, PROBE_PAUSE_MS } from './limits.ts'
+import { MAX_PARALLEL_HEARSAY_PROBES, MAX_PARALLEL_PROBES, PROBE_PAUSE_MS } from './limits.ts'
 import type { RosterTable } from './table.ts'
+import { Turns } from './turns.ts'
 
 export interface SuspectsNeeds {
   readonly node: Pick<Node, 'isConnected' | 'connect'>
@@ -20,17 +20,26 @@ export interface SuspectsNeeds {
 /** A stream may end while we ask over it, e.g. because the other side has just come back: asked twice, not once. */
 const ATTEMPTS = 2
 
-/** What is asked of a check that is under way, or was a moment ago. */
-interface Again {
-  isWanted: boolean
+interface Check {
+  /** Who told of the peer, when it is known by hearsay alone. */
+  readonly teller: PeerId | undefined
   readonly onAlive: Array<() => void>
+  isStarted: boolean
+  /** Asked for once more since it started, and by whom. */
+  isWantedAgain: boolean
+  readonly onAliveAgain: Array<() => void>
 }
 
-/** Finds out whether a member that fell silent is still there: dials it and says HELLO; who does not answer is lost. */
+/**
+ * Finds out whether a member is there that fell silent, or that we only heard of: dials it and says HELLO; who does not
+ * answer is lost. Those we have reached do not wait behind hearsay, of which anybody can tell any amount.
+ */
 export class Suspects {
   readonly #needs: SuspectsNeeds
-  readonly #underWay = new Map<PeerId, Again>()
-  readonly #slots = new Slots(MAX_PARALLEL_PROBES)
+  /** Waiting, under way, or done a moment ago. */
+  readonly #checks = new Map<PeerId, Check>()
+  readonly #reached = new Turns(MAX_PARALLEL_PROBES)
+  readonly #hearsay = new Turns(MAX_PARALLEL_HEARSAY_PROBES)
 
   constructor(needs: SuspectsNeeds) {
     this.#needs = needs
@@ -38,16 +47,21 @@ export class Suspects {
 
   /** Checks one peer in every topic it is known in. While it is being checked, or was just now, once more after that. */
   check(peerId: PeerId, onAlive?: () => void): void {
-    const { table, signal } = this.#needs
-    if (signal.aborted) return
-    const underWay = this.#underWay.get(peerId)
-    if (underWay !== undefined) {
-      underWay.isWanted = true
-      if (onAlive !== undefined) underWay.onAlive.push(onAlive)
+    if (this.#needs.signal.aborted) return
+    const underWay = this.#checks.get(peerId)
+    const tell = onAlive === undefined ? [] : [onAlive]
+    if (underWay?.isStarted === true) {
+      underWay.isWantedAgain = true
+      underWay.onAliveAgain.push(...tell)
       return
     }
-    if (table.topicsOf(peerId).length === 0) return
-    this.#start(peerId, onAlive === undefined ? [] : [onAlive])
+    if (underWay === undefined) {
+      if (this.#needs.table.topicsOf(peerId).length > 0) this.#queue(peerId, tell)
+      return
+    }
+    underWay.onAlive.push(...tell)
+    // it came to us while it waited among those we only heard of
+    if (underWay.teller !== undefined && this.#tellerOf(peerId) === undefined) this.#queue(peerId, underWay.onAlive)
   }
 
   /** Checks everybody we know only through `voucher`, which is gone, or gone from one topic. */
@@ -60,37 +74,40 @@ export class Suspects {
     }
   }
 
-  #start(peerId: PeerId, onAlive: readonly (() => void)[]): void {
-    const { signal, clock, table } = this.#needs
-    this.#underWay.set(peerId, { isWanted: false, onAlive: [] })
-    void this.#slots
-      .run(() => this.#probe(peerId), signal)
-      .then(
-        () => {
-          if (table.topicsOf(peerId).length > 0) for (const tell of onAlive) tell()
-        },
-        () => undefined // closing
-      )
-      .finally(() => {
-        // a peer that is found alive and drops its stream again and again must not keep us busy
-        if (!signal.aborted) clock.after(PROBE_PAUSE_MS, () => this.#afterPause(peerId))
-      })
-  }
-
-  #afterPause(peerId: PeerId): void {
-    const { table, signal } = this.#needs
-    const again = this.#underWay.get(peerId)
-    this.#underWay.delete(peerId)
-    if (again?.isWanted !== true || signal.aborted || table.topicsOf(peerId).length === 0) return
-    this.#start(peerId, again.onAlive)
-  }
-
-  async #probe(peerId: PeerId): Promise<void> {
+  /** Undefined when we have reached the peer ourselves, in whichever topic. */
+  #tellerOf(peerId: PeerId): PeerId | undefined {
     const { table } = this.#needs
-    for (const topicId of table.topicsOf(peerId)) await this.#probeIn(topicId, peerId)
+    const sources = table.topicsOf(peerId).flatMap(topicId => table.member(topicId, peerId)?.source ?? [])
+    if (sources.some(source => !('by' in source))) return undefined
+    return sources.flatMap(source => ('by' in source ? source.by : []))[0]
   }
 
-  async #probeIn(topicId: TopicId, peerId: PeerId): Promise<void> {
+  #queue(peerId: PeerId, onAlive: Array<() => void>): void {
+    const teller = this.#tellerOf(peerId)
+    const check: Check = { teller, onAlive, isStarted: false, isWantedAgain: false, onAliveAgain: [] }
+    this.#checks.set(peerId, check)
+    const turns = teller === undefined ? this.#reached : this.#hearsay
+    turns.add(teller ?? '', () => this.#run(peerId, check))
+  }
+
+  async #run(peerId: PeerId, check: Check): Promise<void> {
+    const { signal, clock, table } = this.#needs
+    if (signal.aborted || this.#checks.get(peerId) !== check) return // it moved to the other queue
+    check.isStarted = true
+    for (const topicId of table.topicsOf(peerId)) await this.#probe(topicId, peerId)
+    if (signal.aborted) return
+    if (table.topicsOf(peerId).length > 0) for (const tell of check.onAlive) tell()
+    // a peer that is found alive and drops its stream again and again must not keep us busy
+    clock.after(PROBE_PAUSE_MS, () => this.#afterPause(peerId, check))
+  }
+
+  #afterPause(peerId: PeerId, { isWantedAgain, onAliveAgain }: Check): void {
+    const { table, signal } = this.#needs
+    this.#checks.delete(peerId)
+    if (isWantedAgain && !signal.aborted && table.topicsOf(peerId).length > 0) this.#queue(peerId, onAliveAgain)
+  }
+
+  async #probe(topicId: TopicId, peerId: PeerId): Promise<void> {
     const { node, table, signal, greet, lose } = this.#needs
     for (let attempt = 1; ; attempt++) {
       const entry = table.member(topicId, peerId)
@@ -99,9 +116,11 @@ export class Suspects {
       try {
         await node.connect({ peerId, addresses }, { signal })
         await greet(peerId, { id: topicId, key: topicKey })
+        if (!signal.aborted) this.#dropUnproven(topicId, peerId)
         return
       } catch (thrown) {
-        if (signal.aborted || isMusterError(thrown, 'limit-reached')) return
+        if (signal.aborted) return
+        if (isMusterError(thrown, 'limit-reached')) return this.#dropUnproven(topicId, peerId)
         // it came to us while we dialled where it was
         const mayTryAgain = node.isConnected(peerId) && !isMusterError(thrown, 'timed-out')
         if (attempt < ATTEMPTS && (mayTryAgain || isMusterError(thrown, 'closed'))) continue
@@ -109,5 +128,12 @@ export class Suspects {
         return
       }
     }
+  }
+
+  /** It answers, and says nothing of being a member: then the rumour was wrong. */
+  #dropUnproven(topicId: TopicId, peerId: PeerId): void {
+    const { table, lose } = this.#needs
+    const entry = table.member(topicId, peerId)
+    if (entry?.source.kind === 'rumour') lose(topicId, peerId, entry.record.sequence)
   }
 }

@@ -14,9 +14,9 @@ import type { MemberRecord } from './record.ts'
 export type Source =
   /** From the member itself, over a connection that proves it. */
   | { readonly kind: 'direct' }
-  /** From a neighbour that vouches: it has reached the member, or has it from somebody who has. */
+  /** From a neighbour whose word we take: it has reached the member, or has it from somebody who has. */
   | { readonly kind: 'vouched'; readonly by: PeerId }
-  /** From a neighbour that does not know better. */
+  /** From a neighbour that does not know better, or whose word we do not take. */
   | { readonly kind: 'rumour'; readonly by: PeerId }
   /** From our own disk. */
   | { readonly kind: 'remembered' }
@@ -42,6 +42,9 @@ export class RosterTable {
   readonly #topics = new Map<TopicId, Map<PeerId, Entry>>()
   readonly #topicsOfPeer = new Map<PeerId, number>()
   readonly #vouchedBy = new Map<PeerId, number>()
+  /** By who told them, in the order they came. */
+  readonly #rumours = new Map<PeerId, Set<Entry>>()
+  #rumourCount = 0
   #entries = 0
   #members = 0
 
@@ -51,6 +54,17 @@ export class RosterTable {
 
   get memberCount(): number {
     return this.#members
+  }
+
+  get rumourCount(): number {
+    return this.#rumourCount
+  }
+
+  /** The last rumour of whoever told most of them; undefined when nobody told more than `teller`. */
+  lastRumourOfTheLoudest(teller: PeerId): Entry | undefined {
+    let most = this.#rumours.get(teller)
+    for (const told of this.#rumours.values()) if (told.size > (most?.size ?? 0)) most = told
+    return most === this.#rumours.get(teller) ? undefined : [...(most ?? [])].at(-1)
   }
 
   /** True when `record` would change nothing: to be asked before its signature is checked. */
@@ -155,11 +169,22 @@ export class RosterTable {
     this.#count(entry, 1)
   }
 
-  #count({ record, source }: Entry, by: 1 | -1): void {
+  #count(entry: Entry, by: 1 | -1): void {
+    const { record, source } = entry
     this.#entries += by
     if (!record.left) this.#members += by
     add(this.#topicsOfPeer, record.peerId, by)
     if ('by' in source) add(this.#vouchedBy, source.by, by)
+    if (source.kind === 'rumour' && !record.left) this.#countRumour(entry, source.by, by)
+  }
+
+  #countRumour(entry: Entry, teller: PeerId, by: 1 | -1): void {
+    this.#rumourCount += by
+    const told = this.#rumours.get(teller) ?? new Set<Entry>()
+    this.#rumours.set(teller, told)
+    if (by === 1) told.add(entry)
+    else told.delete(entry)
+    if (told.size === 0) this.#rumours.delete(teller)
   }
 }
 

@@ -22,6 +22,8 @@ export interface TalkNeeds {
   readonly keepsEveryTopic: boolean
   now(): number
   holds(topicId: TopicId): boolean
+  /** Whether a neighbour has answered our HELLO for a topic. */
+  trusts(peerId: PeerId, topicId: TopicId): boolean
   /** Verifies a record. @throws RejectedRecord */
   opened(envelope: Uint8Array): Promise<MemberRecord>
   /** Says anew who we are, newer than a record of ours from before. */
@@ -45,7 +47,7 @@ export class Talk {
     else if (update !== undefined) await this.#onUpdate(link, update)
     else if (lost !== undefined) this.#onLost(link, lost)
     else if (refusal !== undefined) this.#onRefusal(link, refusal)
-    else if (unwatch !== undefined) link.shared.delete(topicIdOf(unwatch.topic))
+    else if (unwatch !== undefined) link.unshare(topicIdOf(unwatch.topic))
   }
 
   async #onHello(link: Link, { topic, envelope }: NonNullable<TopicFrame['hello']>): Promise<void> {
@@ -112,6 +114,7 @@ export class Talk {
     const topicId = topicIdOf(topic)
     const answer = link.answered(topicId)
     if (answer === undefined) throw new MusterError('protocol-violation', 'an answer nobody asked for')
+    link.trusted.add(topicId)
     const named = new Set<PeerId>()
     try {
       for (const { envelope, isLive = false } of entries) {
@@ -163,7 +166,7 @@ export class Talk {
 
   #onRefusal(link: Link, { topic, code }: NonNullable<TopicFrame['refusal']>): void {
     const topicId = topicIdOf(topic)
-    link.shared.delete(topicId)
+    link.unshare(topicId)
     const isThere = code !== 'not-a-member'
     if (!isThere) this.#needs.ledger.lose(topicId, link.peerId)
     const error = isThere
@@ -179,7 +182,7 @@ export class Talk {
     isVouched: boolean,
     isAsked: boolean
   ): Promise<MemberRecord | undefined> {
-    const { node, table, ledger, opened, catchUp, onRejected } = this.#needs
+    const { node, table, opened, catchUp, onRejected } = this.#needs
     try {
       const claimed = peekRecord(envelope)
       if (claimed.peerId === node.peerId) {
@@ -187,15 +190,16 @@ export class Talk {
         return claimed
       }
       const isItself = claimed.peerId === link.peerId && !claimed.left
-      const word: Source = { kind: isVouched ? 'vouched' : 'rumour', by: link.peerId }
+      const isWitness = isVouched && this.#takesWordOf(link.peerId, claimed.topicId)
+      const word: Source = { kind: isWitness ? 'vouched' : 'rumour', by: link.peerId }
       if (!isItself && table.isStale(claimed)) {
         const known = table.member(claimed.topicId, claimed.peerId)
         // what was a rumour has a witness now; its record is verified already
-        if (known?.record.sequence === claimed.sequence) await ledger.learn(known.record, word, link.peerId, isAsked)
+        if (known?.record.sequence === claimed.sequence) await this.#enter(known.record, word, link, isAsked)
         return claimed
       }
       const record = await opened(envelope)
-      await ledger.learn(record, isItself ? { kind: 'direct' } : word, link.peerId, isAsked)
+      await this.#enter(record, isItself ? { kind: 'direct' } : word, link, isAsked)
       const known = isItself ? table.entry(record.topicId, record.peerId) : undefined
       if (known !== undefined && outdoes(known.record, record.sequence)) {
         link.send({ update: { topic: record.topicKey, envelope: known.record.envelope } }) // it has to catch up
@@ -206,6 +210,28 @@ export class Talk {
       onRejected(thrown)
       return undefined
     }
+  }
+
+  /** Whoever only watches a topic can say what it likes: a witness is a member itself, or somebody we have asked. */
+  #takesWordOf(peerId: PeerId, topicId: TopicId): boolean {
+    const { table, trusts } = this.#needs
+    const entry = table.entry(topicId, peerId)
+    if (entry?.record.left === true) return false
+    return entry?.source.kind === 'direct' || trusts(peerId, topicId)
+  }
+
+  /** A bootstrap finds out by itself whether there is something in a rumour; a peer's group does that when it wants to. */
+  async #enter(record: MemberRecord, word: Source, link: Link, isAsked: boolean): Promise<void> {
+    const { keepsEveryTopic, ledger, suspects, table, onFull } = this.#needs
+    const { topicId, peerId, sequence, left } = record
+    if (keepsEveryTopic && word.kind === 'rumour' && !left) {
+      const known = table.member(topicId, peerId)
+      if (known?.record.sequence === sequence) return // perhaps remembered, which others are told
+      const isNews = known === undefined || known.source.kind === 'remembered'
+      if (isNews && !ledger.makeRoomForRumour(link.peerId)) return onFull()
+    }
+    await ledger.learn(record, word, link.peerId, isAsked)
+    if (keepsEveryTopic && table.member(topicId, peerId)?.source.kind === 'rumour') suspects.check(peerId)
   }
 }
 

@@ -32,7 +32,7 @@ export type MemberRecordMessage = Shape<typeof memberRecordSchema>
 
 const entrySchema = {
   envelope: { id: 1, type: 'bytes', max: MAX_ENVELOPE_BYTES, required: true },
-  /** The sender holds a live connection to this member right now. */
+  /** Reached by the sender, or vouched for by somebody whose word it takes: “Whose word counts” on the page. */
   isLive: { id: 2, type: 'bool' }
 } as const
 
