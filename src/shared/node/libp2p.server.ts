@@ -3,7 +3,6 @@ import { identify, identifyPush } from '@libp2p/identify'
 import type { Connection, Libp2p, PeerId as Libp2pPeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -20,6 +19,7 @@ import type { RunningDht } from './dht.ts'
 import { cappedPeerStore } from './dht-guard.ts'
 import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
+import { eagerTcp } from './eager-tcp.server.ts'
 import { forgetRumours } from './forget-rumours.ts'
 import { keepHeartbeat } from './heartbeat.ts'
 import { identifyAfter } from './identify-later.ts'
@@ -73,7 +73,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
         appendAnnounce: [...(options.announce ?? [])],
         announceFilter: addresses => addresses.filter(address => mayAnnounce(options.preset, address))
       },
-      transports: [tcp({ backlog: 511 })],
+      transports: [eagerTcp({ backlog: 511 })],
       connectionEncrypters: [noise()],
       streamMuxers: [
         yamux({
