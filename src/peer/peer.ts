@@ -68,6 +68,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #mismatched = new Set<PeerId>()
   #isReady = false
 
+  /** @internal */
   constructor(scope: Scope, host: Host, values: PeerValues, log: Log, tuning: HostTuning) {
     super()
     const { node, roster, supervisor, metrics } = host

@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts'
 import { MusterError } from './errors.ts'
 
 /** Milliseconds an operation may take when the caller sets nothing. */
@@ -10,14 +11,21 @@ export const DEFAULT_DEADLINE_MS = 10_000
 export function deadline(
   ms: number,
   what: string,
-  ...signals: Array<AbortSignal | undefined>
+  ...signals: ReadonlyArray<AbortSignal | undefined>
+): Disposable & { readonly signal: AbortSignal } {
+  return deadlineBy(realTimer, ms, what, ...signals)
+}
+
+/** As {@link deadline}, with the timer of a clock: what a simulation runs through must not wait for real time. */
+export function deadlineBy(
+  clock: Pick<Clock, 'after'>,
+  ms: number,
+  what: string,
+  ...signals: ReadonlyArray<AbortSignal | undefined>
 ): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController()
-  const timer = setTimeout(
-    () => controller.abort(new MusterError('timed-out', `${what}: no answer within ${ms} ms`)),
-    ms
-  )
-  const undo: Array<() => void> = [() => clearTimeout(timer)]
+  const late = (): void => controller.abort(new MusterError('timed-out', `${what}: no answer within ${ms} ms`))
+  const undo = [clock.after(ms, late)]
   for (const signal of signals) {
     if (signal === undefined) continue
     const forward = (): void => controller.abort(signal.reason)
@@ -30,6 +38,14 @@ export function deadline(
     [Symbol.dispose]() {
       for (const step of undo) step()
     }
+  }
+}
+
+/** Unlike a clock's, it keeps the process alive: somebody waits for what comes. */
+const realTimer: Pick<Clock, 'after'> = {
+  after(ms, run) {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
   }
 }
 

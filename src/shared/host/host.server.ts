@@ -20,7 +20,7 @@ import { memoryStore } from '../store/memory.ts'
 import type { Store } from '../store/port.ts'
 import { programVersion } from './version.server.ts'
 
-/** What both programs are told. */
+/** What both programs are told. @internal */
 export interface HostOptions {
   readonly role: 'bootstrap' | 'peer'
   readonly name?: string | undefined
@@ -47,7 +47,7 @@ export interface HostTuning {
   readonly maxMesh?: number
 }
 
-/** What a bootstrap and a peer have in common: store, identity, node, roster, supervision, status. */
+/** What a bootstrap and a peer have in common: store, identity, node, roster, supervision, status. @internal */
 export interface Host {
   readonly store: Store
   readonly node: Libp2pNode
@@ -66,6 +66,7 @@ const LAST_PORT = new Key('/muster/port')
 const PEER_QUIET_START_MS = 250
 const HEALTH_TIMEOUT_MS = 3_000
 
+/** Opens what both programs have in common; the scope closes it in the other order. @internal */
 export async function openHost(scope: Scope, options: HostOptions, topics: () => Status['topics']): Promise<Host> {
   const { role, log, tuning } = options
   const startedAt = performance.now()

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 
-/** The version of this package. It asks for itself by name, which works from the sources and from a bundle alike. */
+/** The version of this package. Read from its manifest here; the build puts the published manifest in its place. */
 export function programVersion(): string {
-  const { version } = createRequire(import.meta.url)('muster/package.json') as { version: string }
+  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
   return version
 }

@@ -1,6 +1,7 @@
 import { BaseDatastore } from 'datastore-core'
 import type { Datastore, Key, KeyQuery, Pair, Query } from 'interface-datastore'
 import { decode as decodeVarint } from 'uint8-varint'
+import { equalBytes } from '../core/bytes.ts'
 import { MusterError } from '../core/errors.ts'
 import { type Random, sample } from '../core/random.ts'
 import {
@@ -81,7 +82,7 @@ export class GuardedRows extends BaseDatastore {
     if (text.startsWith(RECORDS)) return await this.#inTurn(text, () => this.#putRecord(key, value))
     if (text.startsWith('/peers/')) {
       const last = this.#lastPeerRow.get(text)
-      if (last !== undefined && isEqual(last, value)) return key
+      if (last !== undefined && equalBytes(last, value)) return key
       this.#lastPeerRow.delete(text)
       this.#lastPeerRow.set(text, value)
       if (this.#lastPeerRow.size > MAX_REMEMBERED_ROWS) {
@@ -191,8 +192,4 @@ function providerRow(text: string): { topic: string; peerId: string } {
 
 function full(what: string): MusterError {
   return new MusterError('limit-reached', `this node holds no more ${what}`)
-}
-
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index])
 }

@@ -9,6 +9,7 @@ import {
 import type { Ed25519PrivateKey, PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey, peerIdFromPublicKey } from '@libp2p/peer-id'
 import type { PeerId } from '../core/address.ts'
+import { concatBytes, equalBytes } from '../core/bytes.ts'
 import { MusterError } from '../core/errors.ts'
 import { codec } from '../wire/codec.ts'
 import { MAX_ENVELOPE_BYTES } from '../wire/topic.ts'
@@ -135,13 +136,7 @@ function payloadTypeOf(domain: string): Uint8Array {
 /** What is signed: domain, payload type and payload, each with its length as a varint in front. */
 function signedBytes(domain: string, payloadType: Uint8Array, payload: Uint8Array): Uint8Array {
   const parts = [new TextEncoder().encode(domain), payloadType, payload].flatMap(part => [varint(part.length), part])
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
+  return concatBytes(parts)
 }
 
 function varint(value: number): Uint8Array {
@@ -162,10 +157,6 @@ async function verifies(
   } catch {
     return false // a public key that is no point of the curve
   }
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 function violation(what: string): MusterError {

@@ -7,6 +7,7 @@ import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
+import { concatBytes } from '../core/bytes.ts'
 import { asError, asMusterError, MusterError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
 import { build, type Scope, type Undo } from '../core/lifecycle.ts'
@@ -44,6 +45,7 @@ export interface Libp2pNode extends Node {
 /**
  * Starts a node. It listens when this resolves; the DHT may still be starting (`dht.ready`).
  * @throws MusterError `port-in-use` | `address-unavailable` | `address-invalid`.
+ * @internal
  */
 export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2pNode> {
   return await build(async scope => {
@@ -224,12 +226,7 @@ class TcpNode implements Libp2pNode {
       const stream = await muxer.createStream({})
       stream.protocol = name
       const channel = new StreamChannel(stream, peerId, maxFrameBytes, agreement(name))
-      const frames = encodeFrames(first)
-      const opening = proposal(name)
-      const bytes = new Uint8Array(opening.length + frames.length)
-      bytes.set(opening)
-      bytes.set(frames, opening.length)
-      channel.sendOpening(bytes)
+      channel.sendOpening(concatBytes([proposal(name), encodeFrames(first)]))
       return channel
     } catch (thrown) {
       throw asMusterError(thrown, 'closed', 'the stream could not be opened')

@@ -1,3 +1,4 @@
+import { concatBytes } from '../core/bytes.ts'
 import { MusterError } from '../core/errors.ts'
 import type { Preamble } from './channel.ts'
 
@@ -10,22 +11,16 @@ const NOT_AVAILABLE = line('na')
 
 /** What the initiator of a stream says first. */
 export function proposal(protocol: string): Uint8Array {
-  const chosen = line(protocol)
-  const bytes = new Uint8Array(HEADER.length + chosen.length)
-  bytes.set(HEADER)
-  bytes.set(chosen, HEADER.length)
-  return bytes
+  return concatBytes([HEADER, line(protocol)])
 }
 
 /** Eats the responder's answer to {@link proposal}. */
 export function agreement(protocol: string): Preamble {
   const expected = proposal(protocol)
-  let seen = new Uint8Array(0)
+  let seen: Uint8Array = new Uint8Array(0)
   return {
     push(chunk) {
-      const all = new Uint8Array(seen.length + chunk.length)
-      all.set(seen)
-      all.set(chunk, seen.length)
+      const all = concatBytes([seen, chunk])
       const agreed = commonPrefix(all, expected)
       if (agreed === expected.length) return all.subarray(expected.length)
       if (agreed < all.length) {

@@ -5,7 +5,7 @@ import { Emitter, type Subscribable } from '../core/events.ts'
 import { type Closable, Scope } from '../core/lifecycle.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { type Random, systemRandom } from '../core/random.ts'
-import { raceSignal } from '../core/signals.ts'
+import { deadlineBy, raceSignal } from '../core/signals.ts'
 import type { Topic, TopicId } from '../core/topic.ts'
 import type { Node, Unseal } from '../node/port.ts'
 import type { TopicFrame } from '../wire/topic.ts'
@@ -14,7 +14,6 @@ import { ADDRESS_BOOK_MS, HELLO_TIMEOUT_MS, RECORD_VALIDITY_MS, REFOLLOW_MS, RES
 import type { FrameKind } from './link.ts'
 import { Links } from './links.ts'
 import { OwnRecords } from './own.ts'
-import { patience } from './patience.ts'
 import { type MemberRecord, openRecord, RejectedRecord, type RejectReason } from './record.ts'
 import type { RosterRows } from './rows.ts'
 import { Suspects } from './suspects.ts'
@@ -228,7 +227,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
 
   async greet(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>, signal?: AbortSignal): Promise<void> {
     this.#throwIfClosed()
-    using limit = patience(this.#clock, HELLO_TIMEOUT_MS, `HELLO to ${peerId}`, this.signal, signal)
+    using limit = deadlineBy(this.#clock, HELLO_TIMEOUT_MS, `HELLO to ${peerId}`, this.signal, signal)
     await raceSignal(this.#ask(peerId, topic), limit.signal)
   }
 

@@ -1,3 +1,4 @@
+import { concatBytes } from '../core/bytes.ts'
 import { crc32c, maskedCrc32c } from './crc32c.ts'
 
 const BLOCK_BYTES = 32_768
@@ -50,7 +51,7 @@ export function readLevelLog(bytes: Uint8Array): LevelLog {
     if (fragment.type === FULL || fragment.type === FIRST) parts = []
     parts?.push(fragment.payload) // what follows a hole may lack its first part
     if (fragment.type === FULL || fragment.type === LAST) {
-      if (parts !== undefined) records.push(concat(parts))
+      if (parts !== undefined) records.push(concatBytes(parts))
       parts = undefined
       soundEnd = at
     }
@@ -91,15 +92,4 @@ function hasLostPage(bytes: Uint8Array, start: number, end: number): boolean {
     if (bytes.subarray(page, page + PAGE_BYTES).every(byte => byte === 0)) return true
   }
   return false
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }

@@ -1,3 +1,4 @@
+import { concatBytes } from '../core/bytes.ts'
 import { MusterError } from '../core/errors.ts'
 
 /** Bytes of a frame's length prefix: an unsigned 32-bit big-endian integer. */
@@ -51,7 +52,7 @@ export class FrameDecoder {
         this.#missing -= part.length
         this.#parts.push(part)
         if (this.#missing === 0) {
-          frames.push(concat(this.#parts))
+          frames.push(concatBytes(this.#parts))
           this.#parts = []
         }
         continue
@@ -71,16 +72,4 @@ export class FrameDecoder {
     }
     return frames
   }
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts
-  if (parts.length === 1 && only !== undefined) return only
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
