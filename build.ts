@@ -1,17 +1,19 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire, isBuiltin } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, normalize } from 'node:path'
 import { build, type Metafile, type Plugin } from 'esbuild'
 
 /**
- * Makes the publishable `dist/`:
+ * Makes `dist/`, the whole package that is published (docs/decisions/0014):
  *
+ *     package.json        its own: what the bundle holds is no dependency, and nobody is given a Node
  *     index.js            the library, bundled
- *     index.d.ts, …       its types, by tsc
+ *     types/              its types, by tsc
  *     bin/                the commands: a small loader each, which old Node versions can read
  *     chunks/             what they load; rarely needed parts stay apart and are loaded on demand
+ *     README.md, docs/, … the README and what it leads to
  *     third-party.txt     what is bundled, with its licences
  *
  * Bundled because most of the time until a node listens goes into finding 600 small files: 198 ms as files,
@@ -19,9 +21,14 @@ import { build, type Metafile, type Plugin } from 'esbuild'
  */
 const ROOT = import.meta.dirname
 const DIST = join(ROOT, 'dist')
+/** Where tsc writes (tsconfig.build.json); what users can reach goes on to `types/`. */
+const EMITTED = join(DIST, '.types')
 
 /** Stay outside: native code, which lives in its own folder, and what is loaded only once somebody wants logs. */
 const EXTERNAL = ['classic-level', 'pino']
+
+/** Packages whose types are used where the user has them; where not, what comes from them is `any`. */
+const TYPES_IF_INSTALLED = ['@libp2p/interface']
 
 /** The oldest Node that runs what is built: `await using` and type stripping came with it. */
 const OLDEST_NODE = [24, 12] as const
@@ -85,16 +92,43 @@ const lazyBuiltins: Plugin = {
   }
 }
 
-/** A JSON file read by a path relative to its module goes into the bundle: modules are not where they were. */
+/** The published `package.json`. What it has in common with the project's own is said there. */
+function publishedManifest(): string {
+  const { name, version, description, license, type, keywords, engines, dependencies } = JSON.parse(
+    readFileSync(join(ROOT, 'package.json'), 'utf8')
+  )
+  const manifest = {
+    name,
+    version,
+    description,
+    license,
+    type,
+    keywords,
+    engines,
+    exports: {
+      '.': { types: './types/index.d.ts', default: './index.js' },
+      './package.json': './package.json'
+    },
+    bin: Object.fromEntries(Object.keys(COMMANDS).map(command => [`muster-${command}`, `bin/${command}.js`])),
+    dependencies: Object.fromEntries(EXTERNAL.map(external => [external, dependencies[external]]))
+  }
+  return `${JSON.stringify(manifest, undefined, 2)}\n`
+}
+
+/**
+ * A JSON file read by a path relative to its module goes into the bundle: modules are not where they were. For the
+ * project's manifest it is the published one.
+ */
 const inlineJson: Plugin = {
   name: 'inline-json',
   setup({ onLoad }) {
     onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8')
-      const contents = source.replaceAll(
-        /createRequire\(import\.meta\.url\)\('(\.[^']+\.json)'\)/g,
-        (_, relative) => `(${readFileSync(join(dirname(path), relative), 'utf8').trim()})`
-      )
+      const contents = source.replaceAll(/createRequire\(import\.meta\.url\)\('(\.[^']+\.json)'\)/g, (_, relative) => {
+        const file = join(dirname(path), relative)
+        const json = file === join(ROOT, 'package.json') ? publishedManifest() : readFileSync(file, 'utf8')
+        return `(${json.trim()})`
+      })
       return { contents, loader: 'ts' }
     })
   }
@@ -139,6 +173,56 @@ function emitTypes(): void {
   if (status !== 0) process.exit(1) // tsc has said why
 }
 
+/**
+ * Passes on the declarations that `index.d.ts` leads to, and sees to it that they need no package that users lack.
+ * What only the inside calls is marked `@internal`, and tsc leaves it out with everything it would need.
+ */
+async function publishTypes(): Promise<void> {
+  const files = new Set(['index.d.ts'])
+  for (const file of files) {
+    const emitted = await readFile(join(EMITTED, file), 'utf8')
+    const published = emitted
+      .replaceAll(/(?<=\b(?:from |import\())(['"])(\.[^'"]+)\.ts\1/g, (_, quote, path) => {
+        files.add(join(dirname(file), `${path}.d.ts`))
+        // Every compiler finds x.d.ts for './x.js'; './x.ts' is for those who allow it.
+        return `${quote}${path}.js${quote}`
+      })
+      .replaceAll(
+        /^(?:import|export) .*\bfrom '([^.'][^']*)';$|\bimport\(['"]([^.'"][^'"]*)['"]\)/gm,
+        (line, from, inline) => {
+          if (TYPES_IF_INSTALLED.includes(from)) return `// @ts-ignore: it may not be installed\n${line}`
+          throw new Error(`the public types need ${from ?? inline}, in ${file}: mark what leads there @internal`)
+        }
+      )
+    await write(join('types', file), published)
+  }
+  await rm(EMITTED, { recursive: true })
+}
+
+/** Copies the README and all that its links lead to, page by page; a link to a folder leads to every file in it. */
+async function copyPages(): Promise<void> {
+  const paths = new Set(['README.md'])
+  for (const path of paths) {
+    if ((await stat(join(ROOT, path))).isDirectory()) {
+      for (const entry of await readdir(join(ROOT, path))) paths.add(join(path, entry))
+      continue
+    }
+    const text = await readFile(join(ROOT, path), 'utf8')
+    if (path.endsWith('.md')) {
+      for (const [, link = ''] of text.matchAll(/\]\(([^)\s#]+)[^)]*\)/g)) {
+        if (!/^[a-z]+:/.test(link)) paths.add(normalize(join(dirname(path), link)).replace(/[\\/]$/, ''))
+      }
+    }
+    // An example imports what its reader has.
+    await write(path, text.replaceAll("'../src/index.ts'", "'muster'"))
+  }
+}
+
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(dirname(join(DIST, path)), { recursive: true })
+  await writeFile(join(DIST, path), text)
+}
+
 /** Everybody whose code is in the bundle, with the licence text they ask to be passed on. */
 async function thirdParty({ outputs }: Metafile): Promise<string> {
   const folders = new Set<string>()
@@ -160,11 +244,13 @@ async function thirdParty({ outputs }: Metafile): Promise<string> {
 
 await rm(DIST, { recursive: true, force: true })
 emitTypes()
+await publishTypes()
 const metafile = await bundle()
-await mkdir(join(DIST, 'bin'), { recursive: true })
 for (const command of Object.keys(COMMANDS)) {
-  const path = join(DIST, 'bin', `${command}.js`)
-  await writeFile(path, loader(command))
-  await chmod(path, 0o755)
+  const path = join('bin', `${command}.js`)
+  await write(path, loader(command))
+  await chmod(join(DIST, path), 0o755)
 }
-await writeFile(join(DIST, 'third-party.txt'), await thirdParty(metafile))
+await write('package.json', publishedManifest())
+await copyPages()
+await write('third-party.txt', await thirdParty(metafile))
