@@ -51,3 +51,5 @@ export const PROBE_PAUSE_MS = 5_000
 export const MAX_UNSENT_TOPIC_FRAMES = 1_024
 /** Their bytes: an answer may have 260 KiB, and a HELLO that asks for it has 60 bytes. */
 export const MAX_UNSENT_TOPIC_BYTES = 8_388_608
+/** Milliseconds a member that cannot be reached stays listed, in case its goodbye comes by way of others. */
+export const GOODBYE_GRACE_MS = 500

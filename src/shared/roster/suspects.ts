@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { isMusterError } from '../core/errors.ts'
 import type { Topic, TopicId } from '../core/topic.ts'
 import type { Node } from '../node/port.ts'
-import { MAX_PARALLEL_HEARSAY_PROBES, MAX_PARALLEL_PROBES, PROBE_PAUSE_MS } from './limits.ts'
+import { GOODBYE_GRACE_MS, MAX_PARALLEL_HEARSAY_PROBES, MAX_PARALLEL_PROBES, PROBE_PAUSE_MS } from './limits.ts'
 import type { RosterTable } from './table.ts'
 import { Turns } from './turns.ts'
 
@@ -108,7 +108,7 @@ export class Suspects {
   }
 
   async #probe(topicId: TopicId, peerId: PeerId): Promise<void> {
-    const { node, table, signal, greet, lose } = this.#needs
+    const { node, table, signal, greet, lose, clock } = this.#needs
     for (let attempt = 1; ; attempt++) {
       const entry = table.member(topicId, peerId)
       if (entry === undefined) return
@@ -124,6 +124,12 @@ export class Suspects {
         // it came to us while we dialled where it was
         const mayTryAgain = node.isConnected(peerId) && !isMusterError(thrown, 'timed-out')
         if (attempt < ATTEMPTS && (mayTryAgain || isMusterError(thrown, 'closed'))) continue
+        // its goodbye may be on its way by way of others: a member that left is not lost
+        if (entry.source.kind === 'direct') {
+          await new Promise<void>(resolve => clock.after(GOODBYE_GRACE_MS, resolve))
+          if (signal.aborted) return
+          if (attempt < ATTEMPTS && node.isConnected(peerId)) continue
+        }
         lose(topicId, peerId, sequence)
         return
       }
