@@ -1,7 +1,7 @@
 import type { PeerId } from '../shared/core/address.ts'
 import type { ErrorCode, MusterError } from '../shared/core/errors.ts'
 import type { Subscribable } from '../shared/core/events.ts'
-import type { Closable } from '../shared/core/lifecycle.ts'
+import type { Closable, Undo } from '../shared/core/lifecycle.ts'
 import type { Node, WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
 
@@ -19,13 +19,97 @@ export interface Member {
   readonly verified: boolean
 }
 
+/** How a message came: straight from its sender, over the topic's gossip mesh, or kept from earlier by a keeper. */
+export type Via = 'direct' | 'broadcast' | 'history'
+
 export interface Message {
-  /** The sender, proven by the connection. */
+  /** The sender, proven by the connection or, for a broadcast, by its signature. */
   readonly from: PeerId
   readonly name: string | undefined
   readonly topic: string
   readonly id: string
   readonly value: Value
+  readonly via: Via
+}
+
+/** How far a value is on its way. */
+export interface Progress {
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+/** What others answer, as it comes: see `Group.ask` for the codes. */
+export type AskResult =
+  | { readonly peerId: PeerId; readonly outcome: 'answered'; readonly reply: Message }
+  | { readonly peerId: PeerId; readonly outcome: 'refused' | 'timed-out' | 'gone'; readonly error: MusterError }
+
+export interface OpenStreamOptions extends WaitOptions {
+  /** Milliseconds until the other side must have taken the stream; 10,000 by default. */
+  readonly timeoutMs?: number
+}
+
+/**
+ * A raw byte stream to one member, both ways, with back-pressure both ways. Iterate it once to read; iteration ends when
+ * the other side ended its half, and throws what broke the stream.
+ */
+export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  /** The other side. */
+  readonly peerId: PeerId
+  readonly topic: string
+  /** What the side that opened it called it. */
+  readonly name: string
+  /** Aborted once nothing more can be read or written; its reason is a `MusterError`. */
+  readonly signal: AbortSignal
+  /**
+   * Writes bytes, in call order. Resolves when there is room for more; the bytes may be reused then.
+   * @throws MusterError `closed` when the stream is over or its half was ended.
+   */
+  write(bytes: Uint8Array): Promise<void>
+  /** Ends our half once everything is sent: the other side's iteration ends. Reading goes on. */
+  end(): Promise<void>
+  /** Ends our half, drops what was not read, and waits until all is sent. */
+  close(): Promise<void>
+  /** Drops everything at once; the other side hears `closed`. */
+  abort(reason?: Error): void
+}
+
+/** Raw streams of a group. */
+export interface Streams {
+  /**
+   * Opens a byte stream to a member; resolves once its handler has it.
+   * @throws MusterError `not-a-member` | `unreachable` | `no-handler` | `limit-reached` | `timed-out` | `value-invalid` | `closed` | `aborted`.
+   */
+  openStream(member: Member | PeerId, name: string, options?: OpenStreamOptions): Promise<ByteStream>
+  /**
+   * Takes the streams that members open under `name`. A handler that throws or rejects aborts its stream.
+   * @throws MusterError `options-invalid` when the name has a handler, or is not 1 to 64 bytes of text.
+   */
+  onStream(name: string, handler: (stream: ByteStream) => void | Promise<void>): Undo
+}
+
+export interface BroadcastOptions extends WaitOptions {
+  /** Milliseconds to wait for members to acknowledge; 0, the default, asks nobody to. */
+  readonly ackMs?: number
+}
+
+/** What is known of a broadcast when it resolves. */
+export interface BroadcastResult {
+  readonly id: string
+  /** This author's own count, over restarts. */
+  readonly sequence: number
+  /** Neighbours in the gossip mesh that took it; 0 when nobody is there. */
+  readonly peers: number
+  /** Members whose application took it within `ackMs`, in the order of their answers. */
+  readonly acknowledged: readonly PeerId[]
+}
+
+/** Messages to everybody in a group. */
+export interface Broadcasts {
+  /**
+   * Says something to all members, over many hops. Nobody there is not an error. JSON values and bytes, up to 64 KiB.
+   * @throws MusterError `too-large` | `value-invalid` | `limit-reached` (faster than others would pass on) | `closed` | `aborted`.
+   */
+  broadcast(value: Value, options?: BroadcastOptions): Promise<BroadcastResult>
 }
 
 /** The other side's application took the message. */

@@ -44,7 +44,7 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   }
 
   hear(from: Member, value: Value): void {
-    const message: Message = { from: from.peerId, name: from.name, topic: this.topic, id: '7', value }
+    const message: Message = { from: from.peerId, name: from.name, topic: this.topic, id: '7', value, via: 'direct' }
     this.emit('message', message)
   }
 

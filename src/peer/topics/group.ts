@@ -137,10 +137,10 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   /** Hands a message that came for this group to whoever listens. */
-  deliver(message: Omit<Message, 'topic' | 'name'>): void {
+  deliver(message: Omit<Message, 'topic' | 'name' | 'via'>): void {
     if (this.listenerCount('message') === 0) throw new MusterError('refused', 'nobody listens for messages')
     const name = this.#known.get(message.from)?.record.name
-    const isTaken = this.emit('message', { ...message, name, topic: this.topic })
+    const isTaken = this.emit('message', { ...message, name, topic: this.topic, via: 'direct' })
     if (!isTaken) throw new MusterError('refused', 'a listener threw')
   }
 

@@ -22,7 +22,10 @@ export const ERROR_CODES = {
   closed: 'The node, group or stream was closed.',
   'not-a-member': 'The peer is not a member of the topic.',
   'already-joined': 'The topic is joined already.',
-  'command-invalid': 'A console command is unknown or misses an argument.'
+  'command-invalid': 'A console command is unknown or misses an argument.',
+  'no-handler': 'Nobody at the other side listens for this.',
+  'handler-failed': "The other side's handler threw.",
+  gone: 'The member left or was lost before it answered.'
 } as const satisfies Record<string, string>
 
 export type ErrorCode = keyof typeof ERROR_CODES
