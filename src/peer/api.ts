@@ -30,6 +30,20 @@ export interface Message {
   readonly id: string
   readonly value: Value
   readonly via: Via
+  /** True when the sender waits for an answer. */
+  readonly wantsReply: boolean
+  /** Aborted when the sender does not wait for an answer any more: it gave up, left, or the connection broke. */
+  readonly signal: AbortSignal
+  /**
+   * Answers the message; resolves when the sender's program has the answer.
+   * @throws MusterError as `Group.send`; `refused` when no answer is waited for, or there was one.
+   */
+  respond(value: Value, options?: SendOptions): Promise<Receipt>
+  /**
+   * Answers the message with a question of its own; resolves with the answer to that.
+   * @throws MusterError as `Group.ask`; `refused` when no answer is waited for, or there was one.
+   */
+  ask(value: Value, options?: AskOptions): Promise<Message>
 }
 
 /** How far a value is on its way. */
@@ -129,11 +143,23 @@ export interface GroupEvents extends Record<string, unknown> {
   /** A member said goodbye, or could not be reached any more. */
   left: { readonly peerId: PeerId; readonly name: string | undefined; readonly reason: LeaveReason }
   message: Message
+  /** A value of more than 64 KiB is on its way from a member. */
+  progress: { readonly from: PeerId; readonly id: string } & Progress
 }
 
-export interface SendOptions extends WaitOptions {
-  /** Milliseconds until the send is given up; 10,000 by default. */
+export interface AskOptions extends WaitOptions {
+  /** Milliseconds until it is given up, for a value over 64 KiB without progress; 10,000 by default, and `waitMs` more. */
   readonly timeoutMs?: number
+  /** Called as parts of a value over 64 KiB leave. */
+  readonly onProgress?: (progress: Progress) => void
+}
+
+export interface SendOptions extends AskOptions {
+  /**
+   * Milliseconds to wait for a member that is away, up to 60,000; 0 by default. When the connection breaks meanwhile, a
+   * value of up to 64 KiB is sent again, and delivered once.
+   */
+  readonly waitMs?: number
 }
 
 /** One topic this peer is in, and who else is. */
@@ -143,11 +169,25 @@ export interface Group extends Closable, Subscribable<GroupEvents> {
   /** Everybody known right now, this peer excluded. */
   members(): readonly Member[]
   /**
-   * Sends one value to one member. Resolves once the member's application took it. Order is kept per receiver.
-   * JSON values and bytes, up to 1 MiB after encoding.
-   * @throws MusterError `not-a-member` | `unreachable` | `refused` | `timed-out` | `too-large` | `value-invalid` | `closed` | `aborted`.
+   * Sends one value to one member. Resolves once the member's application took it: its listeners returned, and what they
+   * returned has resolved. Order is kept per receiver for values of up to 64 KiB; larger ones go in parts beside them.
+   * JSON values and bytes, up to `maxMessageBytes` after encoding; bytes over 64 KiB are not copied, so leave them as they
+   * are until this settles.
+   * @throws MusterError `not-a-member` | `unreachable` | `no-handler` | `handler-failed` | `refused` | `timed-out` |
+   *   `too-large` | `value-invalid` | `limit-reached` | `gone` | `closed` | `aborted` | `options-invalid`.
    */
   send(member: Member | PeerId, value: Value, options?: SendOptions): Promise<Receipt>
+  /**
+   * Sends one value and waits for the answer that the member's program gives with `message.respond` or `message.ask`.
+   * A request is sent once: when the connection breaks, it fails.
+   * @throws MusterError as {@link send}.
+   */
+  ask(member: Member | PeerId, value: Value, options?: AskOptions): Promise<Message>
+  /**
+   * Asks several members, or everybody known right now; yields what came of each as it comes. It throws only when the
+   * caller cancels (`aborted`) or the value cannot be sent at all (`value-invalid`, `too-large`).
+   */
+  askMany(members: 'all' | ReadonlyArray<Member | PeerId>, value: Value, options?: AskOptions): AsyncIterable<AskResult>
   /** Says goodbye to everybody and forgets the topic. The same as `close()`. */
   leave(): Promise<void>
 }

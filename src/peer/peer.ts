@@ -12,6 +12,7 @@ import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
 import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
 import type { Group, Peer, PeerEvents } from './api.ts'
+import { nodeCompression } from './messaging/compression.server.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
@@ -94,8 +95,12 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
         deliver: ({ topicId, ...message }) => {
           const group = this.#groups.get(topicId)
           if (group === undefined) throw new MusterError('not-a-member')
-          group.deliver(message)
+          return group.deliver(message)
         },
+        onProgress: (from, topicId, id, progress) => {
+          this.#groups.get(topicId)?.emit('progress', { from, id, ...progress })
+        },
+        compression: nodeCompression,
         metrics: messageCounts(metrics)
       })
     )

@@ -1,14 +1,16 @@
 import type { PeerId } from '../../shared/core/address.ts'
-import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { type TopicId, topicIdOf } from '../../shared/core/topic.ts'
 import type { Channel } from '../../shared/node/port.ts'
 import type { MessageFrame } from '../../shared/wire/message.ts'
-import type { Value } from '../api.ts'
+import type { Progress, Value } from '../api.ts'
 import { closeWithin } from './closing.ts'
-import { type RefusalCode, readFrame, receiptFrame, refusalFrame } from './frame.ts'
-import { MAX_TURN_MS, type MessagingLimits } from './limits.ts'
-import { decodeValue } from './value.ts'
+import type { Context } from './context.ts'
+import { Exchange } from './exchange.ts'
+import { type RefusalCode, readFrame, refusalFrame, welcomeFrame } from './frame.ts'
+import { MAX_REMEMBERED_SENDERS, RESEND_MEMORY_MS } from './limits.ts'
+import type { Request } from './request.ts'
+import { Sender } from './sender.ts'
 
 export interface Delivery {
   /** The sender, proven by the connection. */
@@ -17,47 +19,40 @@ export interface Delivery {
   /** The sender's number for the message, the same as in its receipt. */
   readonly id: string
   readonly value: Value
+  /** Set when the sender waits for an answer. */
+  readonly request: Request | undefined
 }
 
 export interface IncomingNeeds {
+  readonly context: Context
   isMember(topicId: TopicId): boolean
   admit(topicId: TopicId, peerId: PeerId, envelope: Uint8Array): Promise<void>
   deliver(delivery: Delivery): void | Promise<void>
-  readonly clock: Clock
+  onProgress(from: PeerId, topicId: TopicId, id: string, progress: Progress): void
   /** Called once for each message judged. */
   onJudged(outcome: 'taken' | RefusalCode): void
 }
 
-/** What one sender says in one topic. It outlives its channel while the application is busy with a message. */
-interface Line {
-  readonly topicId: TopicId
-  channel: Channel | undefined
-  isBusy: boolean
-  wake: (() => void) | undefined
-}
-
-/** Serves the channels others open towards us: one per sender and topic, each strictly in order. */
+/** Serves the channels others open towards us: one per sender and topic. */
 export class Incoming {
   readonly #needs: IncomingNeeds
-  readonly #limits: MessagingLimits
-  readonly #lines = new Map<string, Line>()
+  readonly #senders = new Map<string, Sender>()
   readonly #channels = new Set<Channel>()
 
-  constructor(needs: IncomingNeeds, limits: MessagingLimits) {
+  constructor(needs: IncomingNeeds) {
     this.#needs = needs
-    this.#limits = limits
   }
 
   /** Serves one channel until it ends. Whatever it throws has broken that channel alone. */
   async serve(channel: Channel): Promise<void> {
-    if (this.#channels.size >= this.#limits.maxStreams) return this.#refuse(channel, 'limit-reached')
+    if (this.#channels.size >= this.#needs.context.limits.maxStreams) return this.#refuse(channel, 'limit-reached')
     this.#channels.add(channel)
     try {
-      const frames = channel.frames[Symbol.asyncIterator]()
-      const topicId = await this.#open(channel, frames)
-      if (topicId === undefined) return await this.#refuse(channel, 'not-a-member')
-      await this.#serveTopic(channel, topicId, frames)
-      await closeWithin(channel, this.#limits.closeTimeoutMs, this.#needs.clock)
+      const batches = channel.batches[Symbol.asyncIterator]()
+      const opened = await this.#open(channel, batches)
+      if (opened === undefined) return await this.#refuse(channel, 'not-a-member')
+      await this.#serveTopic(channel, opened, batches)
+      await this.#close(channel)
     } catch (thrown) {
       channel.abort(asMusterError(thrown, 'closed'))
     } finally {
@@ -67,8 +62,14 @@ export class Incoming {
 
   /** Closes the channels of one topic. */
   async forget(topicId: TopicId): Promise<void> {
-    const lines = [...this.#lines.values()].filter(line => line.topicId === topicId)
-    await Promise.all(lines.map(line => line.channel && this.#close(line.channel)))
+    const senders = [...this.#senders].filter(([, sender]) => sender.topicId === topicId)
+    for (const [key] of senders) this.#senders.delete(key)
+    await Promise.all(senders.map(([, { exchange }]) => exchange && this.#close(exchange.channel)))
+  }
+
+  /** A member left or was lost: it waits for no answer. Its last words may still be on their way. */
+  abandon(topicId: TopicId, peerId: PeerId, error: MusterError): void {
+    this.#senders.get(keyOf(peerId, topicId))?.exchange?.cancelRequests(error)
   }
 
   /** Closes all channels. A message the application still works on gets no receipt. */
@@ -77,7 +78,8 @@ export class Incoming {
   }
 
   #close(channel: Channel): Promise<void> {
-    return closeWithin(channel, this.#limits.closeTimeoutMs, this.#needs.clock)
+    const { limits, clock } = this.#needs.context
+    return closeWithin(channel, limits.closeTimeoutMs, clock)
   }
 
   async #refuse(channel: Channel, code: RefusalCode): Promise<void> {
@@ -87,19 +89,21 @@ export class Incoming {
   }
 
   /** Reads and judges the OPEN frame. Undefined: the sender, or we, are not in the topic. */
-  async #open(channel: Channel, frames: AsyncIterator<Uint8Array>): Promise<TopicId | undefined> {
-    const stop = this.#needs.clock.after(this.#limits.openTimeoutMs, () =>
+  async #open(channel: Channel, batches: AsyncIterator<readonly Uint8Array[]>): Promise<Opened | undefined> {
+    const { clock, limits } = this.#needs.context
+    const stop = clock.after(limits.openTimeoutMs, () =>
       channel.abort(new MusterError('timed-out', 'the stream was not opened in time'))
     )
     try {
-      const first = await frames.next()
-      if (first.done === true) throw new MusterError('closed', 'the stream ended before it was opened')
-      const { open } = readFrame(first.value)
+      const batch = await batches.next()
+      const [first, ...rest] = batch.done === true ? [] : batch.value
+      if (first === undefined) throw new MusterError('closed', 'the stream ended before it was opened')
+      const { open } = readFrame(first)
       if (open === undefined) throw new MusterError('protocol-violation', 'the first frame does not open the stream')
       const topicId = topicIdOf(open.topic)
       if (!this.#needs.isMember(topicId)) return undefined
       await this.#needs.admit(topicId, channel.peerId, open.envelope)
-      return topicId
+      return { open, topicId, rest }
     } catch (thrown) {
       if (isMusterError(thrown, 'not-a-member')) return undefined
       throw thrown
@@ -108,71 +112,92 @@ export class Incoming {
     }
   }
 
-  async #serveTopic(channel: Channel, topicId: TopicId, frames: AsyncIterator<Uint8Array>): Promise<void> {
-    const key = `${channel.peerId} ${topicId}`
-    const line = this.#lines.get(key) ?? { topicId, channel: undefined, isBusy: false, wake: undefined }
-    this.#lines.set(key, line)
-    // A sender has one stream per topic. When it opens another, the one before is dead to it, even if we do not know yet.
-    line.channel?.abort(new MusterError('closed', 'the sender opened another stream for the topic'))
-    line.channel = channel
-    line.wake?.()
+  async #serveTopic(
+    channel: Channel,
+    { open, topicId, rest }: Opened,
+    batches: AsyncIterator<readonly Uint8Array[]>
+  ): Promise<void> {
+    const { context, onJudged, onProgress } = this.#needs
+    const sender = this.#senderOf(channel.peerId, topicId, open.session)
+    const outbox = context.outboxTo(channel.peerId, () => exchange.wake())
+    outbox.terms = { encodings: open.encodings ?? 0, maxBytes: open.maxBytes }
+    const exchange: Exchange = new Exchange(channel, {
+      context,
+      outbox,
+      onMessage: (incoming, finish) => {
+        if (!this.#needs.isMember(topicId)) {
+          onJudged('not-a-member')
+          outbox.say(refusalFrame('not-a-member'))
+          void this.#close(channel)
+        } else sender.take(incoming, finish)
+      },
+      onRefused: onJudged,
+      onProgress: (id, progress) => onProgress(channel.peerId, topicId, String(id), progress)
+    })
+    sender.replace(exchange)
+    outbox.say(welcomeFrame(context.terms))
     try {
-      await this.#untilFree(line, channel)
-      await this.#readMessages(line, channel, frames)
+      await exchange.read(inFront(rest, batches))
     } finally {
-      if (line.channel === channel) line.channel = undefined
-      if (line.channel === undefined && !line.isBusy) this.#lines.delete(key)
+      const error = new MusterError('closed', 'the stream ended')
+      exchange.end(error)
+      outbox.failAll(error)
+      sender.release(exchange)
+      this.#forgetLater(channel.peerId, topicId, sender)
     }
   }
 
-  /** Order holds across streams: a message of the stream before may still be with the application. */
-  async #untilFree(line: Line, channel: Channel): Promise<void> {
-    while (line.isBusy && !channel.signal.aborted) {
-      await new Promise<void>(resolve => {
-        line.wake = resolve
-        channel.signal.addEventListener('abort', () => resolve(), { once: true })
-      })
-    }
-    if (channel.signal.aborted) throw channel.signal.reason
+  /** A sender keeps its place while it comes back in the same session: what came twice is taken once. */
+  #senderOf(peerId: PeerId, topicId: TopicId, session: number): Sender {
+    const key = keyOf(peerId, topicId)
+    const known = this.#senders.get(key)
+    const { context, onJudged } = this.#needs
+    const sender =
+      known?.session === session
+        ? known
+        : new Sender(topicId, session, {
+            maxRemembered: context.limits.maxUnreceiptedMessages,
+            deliver: ({ id, value, request }) =>
+              this.#needs.deliver({ from: peerId, topicId, id: String(id), value, request }),
+            onJudged
+          })
+    if (known !== undefined && known !== sender) known.replace(undefined)
+    this.#senders.delete(key) // the map's order is that of the last stream
+    this.#senders.set(key, sender)
+    if (this.#senders.size > MAX_REMEMBERED_SENDERS) this.#forgetOldest()
+    return sender
   }
 
-  async #readMessages(line: Line, channel: Channel, frames: AsyncIterator<Uint8Array>): Promise<void> {
-    let turnStart = performance.now()
-    let lastId = 0
-    for (let next = await frames.next(); next.done !== true; next = await frames.next()) {
-      const { message } = readFrame(next.value)
-      if (message === undefined)
-        throw new MusterError('protocol-violation', 'a sender sent something else than messages')
-      if (message.id <= lastId) throw new MusterError('protocol-violation', 'message ids do not increase')
-      lastId = message.id
-      if (!this.#needs.isMember(line.topicId)) return this.#refuse(channel, 'not-a-member')
-      const outcome = await this.#judge(line, channel.peerId, message)
-      this.#needs.onJudged(outcome)
-      await channel.send(outcome === 'taken' ? receiptFrame(message.id) : refusalFrame(outcome, message.id))
-      if (performance.now() - turnStart > MAX_TURN_MS) {
-        await new Promise(resolve => setTimeout(resolve)) // ten thousand small messages may lie in one chunk
-        turnStart = performance.now()
-      }
+  #forgetLater(peerId: PeerId, topicId: TopicId, sender: Sender): void {
+    const key = keyOf(peerId, topicId)
+    const forget = (): void => {
+      if (sender.exchange === undefined && this.#senders.get(key) === sender) this.#senders.delete(key)
     }
+    if (sender.isMemorable) this.#needs.context.deadlines.after(RESEND_MEMORY_MS, forget)
+    else forget()
   }
 
-  async #judge(
-    line: Line,
-    from: PeerId,
-    message: NonNullable<MessageFrame['message']>
-  ): Promise<'taken' | RefusalCode> {
-    if (message.body.length > this.#limits.maxMessageBytes) return 'too-large'
-    const decoded = decodeValue(message)
-    if (decoded === undefined) return 'refused'
-    line.isBusy = true
-    try {
-      await this.#needs.deliver({ from, topicId: line.topicId, id: String(message.id), value: decoded.value })
-      return 'taken'
-    } catch {
-      return 'refused'
-    } finally {
-      line.isBusy = false
-      line.wake?.()
+  #forgetOldest(): void {
+    for (const [key, sender] of this.#senders) {
+      if (sender.exchange !== undefined) continue
+      this.#senders.delete(key)
+      return
     }
   }
+}
+
+interface Opened {
+  readonly open: NonNullable<MessageFrame['open']>
+  readonly topicId: TopicId
+  /** Frames that came together with OPEN. */
+  readonly rest: readonly Uint8Array[]
+}
+
+function keyOf(peerId: PeerId, topicId: TopicId): string {
+  return `${peerId} ${topicId}`
+}
+
+async function* inFront<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {
+  yield first
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
 }

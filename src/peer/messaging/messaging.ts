@@ -2,21 +2,25 @@ import type { PeerId } from '../../shared/core/address.ts'
 import { type Clock, systemClock } from '../../shared/core/clock.ts'
 import { asMusterError, type ErrorCode, MusterError } from '../../shared/core/errors.ts'
 import { type Closable, Scope } from '../../shared/core/lifecycle.ts'
-import type { TopicId } from '../../shared/core/topic.ts'
+import { type Random, systemRandom } from '../../shared/core/random.ts'
+import type { Topic, TopicId } from '../../shared/core/topic.ts'
 import type { Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../shared/wire/message.ts'
-import type { SendOptions, Value } from '../api.ts'
+import type { AskOptions, Progress, SendOptions, Value } from '../api.ts'
+import { Context, type HandOptions } from './context.ts'
+import type { Answer } from './exchange.ts'
 import type { RefusalCode } from './frame.ts'
 import { type Delivery, Incoming } from './incoming.ts'
 import { DEFAULTS, type MessagingLimits } from './limits.ts'
-import { OutgoingStream, type Sent } from './outgoing.ts'
-import { encodeValue } from './value.ts'
+import { Line } from './line.ts'
+import type { Sent } from './outgoing.ts'
+import type { Compression } from './pack.ts'
 
 export type { Delivery } from './incoming.ts'
 
 /** What messaging reports to whoever counts. Labels are closed sets. */
 export interface MessagingMetrics {
-  /** A send ended: with a receipt after `rttMs`, or with an error. */
+  /** A send or a request ended: with a receipt or an answer after `rttMs`, or with an error. */
   onSent(outcome: 'receipt' | ErrorCode, rttMs?: number): void
   /** A message from another peer was taken by the application or refused; also a stream refused as a whole. */
   onReceived(outcome: 'taken' | RefusalCode): void
@@ -37,10 +41,14 @@ export interface MessagingNeeds {
      */
     admit(topicId: TopicId, peerId: PeerId, envelope: Uint8Array): Promise<void>
   }
-  /** Gives a message to the application. Whatever it throws, the sender hears `refused`. */
+  /** Gives a message to the application. What it throws is `no-handler` or `handler-failed` to the sender. */
   deliver(message: Delivery): void | Promise<void>
+  /** A large value is on its way to us. */
+  onProgress?(from: PeerId, topicId: TopicId, id: string, progress: Progress): void
+  readonly compression?: Compression
   readonly metrics?: MessagingMetrics
   readonly clock?: Clock
+  readonly random?: Random
 }
 
 /** The other side's application took the message. */
@@ -55,97 +63,103 @@ export interface SendReceipt {
 /** Direct messages of one peer, in all its topics. See docs/protocols/message.md. */
 export interface Messaging extends Closable {
   /**
-   * Sends one value and waits for the receipt. Values to one receiver in one topic arrive in call order, up to 256 of
-   * them (or 4 MiB) under way at once; more wait for room. Nothing is sent twice.
+   * Sends one value and waits for the receipt. Values of up to 64 KiB to one receiver in one topic arrive in call order,
+   * up to 256 of them under way at once; more wait for room. Larger ones go in parts in between, and may be overtaken.
    *
-   * Not delivered for certain: `value-invalid`, `too-large`, `limit-reached` (4,096 messages or 64 MiB wait already, or
-   * the other side holds no more streams), `not-a-member` (either side), `unreachable`. `refused`: no handler took it, or
-   * the handler threw. Delivered or not, nobody knows: `closed` (the stream broke or was closed before the receipt),
-   * `timed-out` and `aborted`; their message says "was not sent" when that is known.
-   * @throws MusterError with one of these codes, or `options-invalid` for a time-out that is no positive number.
+   * Not delivered for certain: `value-invalid`, `too-large`, `limit-reached`, `not-a-member` (either side),
+   * `unreachable`, `no-handler`. `handler-failed`: the handler threw. Delivered or not, nobody knows: `gone` (the member
+   * left or was lost), `closed` (the stream broke or was closed before the receipt), `timed-out` and `aborted`; their
+   * message says "was not sent" when that is known.
+   * @throws MusterError with one of these codes, or `options-invalid` for a time that is none.
    */
-  send(topicId: TopicId, topicKey: Uint8Array, to: PeerId, value: Value, options?: SendOptions): Promise<SendReceipt>
+  send(topic: TopicRef, to: PeerId, value: Value, options?: SendOptions): Promise<SendReceipt>
+  /** As {@link send}, and waits for the answer. */
+  ask(topic: TopicRef, to: PeerId, value: Value, options?: AskOptions): Promise<Answer>
+  /** A member left or was lost: what is under way to it fails with `gone`, what may wait for it waits. */
+  abandon(topicId: TopicId, peerId: PeerId): void
+  /** A member is there: whoever waits for it need not wait longer. */
+  retry(topicId: TopicId, peerId: PeerId): void
   /** Closes the streams of a topic; what has no receipt yet fails with `closed`. Never rejects. */
   forget(topicId: TopicId): Promise<void>
 }
 
-/** Longest time-out a timer takes; a larger one would fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
+type TopicRef = Pick<Topic, 'id' | 'key'>
 
 /** Serves the message protocol on a node and sends over it. */
 export function createMessaging(needs: MessagingNeeds, options: Partial<MessagingLimits> = {}): Messaging {
   const limits: MessagingLimits = { ...DEFAULTS, ...options }
-  const { node, membership, metrics, clock = systemClock } = needs
+  const { node, membership, metrics, clock = systemClock, random = systemRandom } = needs
   const scope = new Scope()
-  const outgoing = new Map<string, OutgoingStream>()
-  let lastId = 0
-  const outgoingNeeds = {
+  const lines = new Map<string, Line>()
+  const now = needs.clock === undefined ? () => performance.now() : () => clock.now()
+  const context = new Context(clock, now, limits, needs.compression)
+  const lineNeeds = {
     node,
-    clock,
+    context,
+    session: Math.floor(random() * Number.MAX_SAFE_INTEGER),
     connect: (peerId: PeerId, signal: AbortSignal) => needs.connect(peerId, signal),
     ownEnvelope: (topicId: TopicId) => membership.ownEnvelope(topicId),
-    now: needs.clock === undefined ? () => performance.now() : () => clock.now(),
-    nextId: () => ++lastId,
-    onGone(stream: OutgoingStream) {
-      const key = `${stream.to} ${stream.topicId}`
-      if (outgoing.get(key) === stream) outgoing.delete(key)
+    onGone(line: Line) {
+      const key = keyOf(line.to, line.topicId)
+      if (lines.get(key) === line) lines.delete(key)
     }
   }
+  const incoming = new Incoming({
+    context,
+    isMember: topicId => membership.ownEnvelope(topicId) !== undefined,
+    admit: (topicId, peerId, envelope) => membership.admit(topicId, peerId, envelope),
+    deliver: message => needs.deliver(message),
+    onProgress: (...progress) => needs.onProgress?.(...progress),
+    onJudged: outcome => metrics?.onReceived(outcome)
+  })
 
-  const incoming = new Incoming(
-    {
-      clock,
-      isMember: topicId => membership.ownEnvelope(topicId) !== undefined,
-      admit: (topicId, peerId, envelope) => membership.admit(topicId, peerId, envelope),
-      deliver: message => needs.deliver(message),
-      onJudged: outcome => metrics?.onReceived(outcome)
-    },
-    limits
-  )
-
-  /** The stream to a peer in a topic; new ones make room by closing the one idle for longest. */
-  function streamTo(to: PeerId, topicId: TopicId, topicKey: Uint8Array): OutgoingStream {
-    const key = `${to} ${topicId}`
-    let stream = outgoing.get(key)
-    if (stream === undefined) {
-      const toSame = [...outgoing.values()].filter(other => other.to === to)
+  /** The line to a peer in a topic; new ones make room by closing the one idle for longest. */
+  function lineTo(to: PeerId, { id: topicId, key: topicKey }: TopicRef): Line {
+    const key = keyOf(to, topicId)
+    let line = lines.get(key)
+    if (line === undefined) {
+      const toSame = [...lines.values()].filter(other => other.to === to)
       if (toSame.length >= limits.maxStreamsPerPeer) {
         const idle = toSame.find(other => other.isIdle)
         if (idle !== undefined) void drop(idle)
       }
-      stream = new OutgoingStream({ to, topicId, topicKey }, outgoingNeeds, limits)
+      line = new Line({ to, topicId, topicKey }, lineNeeds)
+      lines.set(key, line)
+    } else if (lines.size > 1) {
+      lines.delete(key) // the map's order is that of the last use
+      lines.set(key, line)
     }
-    outgoing.delete(key) // the map's order is that of the last use
-    outgoing.set(key, stream)
-    return stream
+    return line
   }
 
-  function drop(stream: OutgoingStream): Promise<void> {
-    outgoing.delete(`${stream.to} ${stream.topicId}`)
-    return stream.close()
+  function drop(line: Line): Promise<void> {
+    lines.delete(keyOf(line.to, line.topicId))
+    return line.close()
   }
 
-  async function sendNow(
-    topicId: TopicId,
-    topicKey: Uint8Array,
-    to: PeerId,
-    value: Value,
-    { signal, timeoutMs = limits.timeoutMs }: SendOptions
-  ): Promise<Sent> {
+  function hand(topic: TopicRef, to: PeerId, value: Value, handOptions: HandOptions): Promise<Sent> {
     if (scope.signal.aborted) throw new MusterError('closed', 'the peer is closed; the message was not sent')
-    if (!(timeoutMs > 0)) throw new MusterError('options-invalid', `timeoutMs is ${timeoutMs}; it must be positive`)
-    if (signal?.aborted)
-      throw asMusterError(signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
-    const encoded = encodeValue(value, limits.maxMessageBytes)
     if (to === node.peerId) throw new MusterError('unreachable', 'a peer sends no messages to itself')
-    if (membership.ownEnvelope(topicId) === undefined) {
+    if (membership.ownEnvelope(topic.id) === undefined) {
       throw new MusterError('not-a-member', 'this peer is not in the topic')
     }
-    return await streamTo(to, topicId, topicKey).send(encoded, Math.min(timeoutMs, MAX_TIMEOUT_MS), signal)
+    return lineTo(to, topic).send(value, handOptions)
+  }
+
+  async function counted(topic: TopicRef, to: PeerId, value: Value, handOptions: HandOptions): Promise<Sent> {
+    try {
+      const sent = await hand(topic, to, value, handOptions)
+      metrics?.onSent('receipt', sent.rttMs)
+      return sent
+    } catch (thrown) {
+      const error = asMusterError(thrown, 'closed')
+      metrics?.onSent(error.code)
+      throw error
+    }
   }
 
   scope.defer(() => incoming.close())
-  scope.defer(() => Promise.all([...outgoing.values()].map(drop)))
+  scope.defer(() => Promise.all([...lines.values()].map(drop)))
   scope.defer(
     node.handle(
       MESSAGE_PROTOCOL,
@@ -158,20 +172,30 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     signal: scope.signal,
     close: () => scope.close(),
     [Symbol.asyncDispose]: () => scope.close(),
-    async send(topicId, topicKey, to, value, sendOptions = {}) {
-      try {
-        const { id, rttMs } = await sendNow(topicId, topicKey, to, value, sendOptions)
-        metrics?.onSent('receipt', rttMs)
-        return { to, id: String(id), rttMs }
-      } catch (thrown) {
-        const error = asMusterError(thrown, 'closed')
-        metrics?.onSent(error.code)
-        throw error
-      }
+    async send(topic, to, value, sendOptions) {
+      const { id, rttMs } = await counted(topic, to, value, { ...sendOptions, wantsReply: false })
+      return { to, id: String(id), rttMs }
+    },
+    async ask(topic, to, value, askOptions) {
+      const { answer } = await counted(topic, to, value, { ...askOptions, wantsReply: true })
+      if (answer === undefined) throw new MusterError('closed')
+      return answer
+    },
+    abandon(topicId, peerId) {
+      const error = new MusterError('gone', 'the member left or was lost; the message may have been delivered or not')
+      void lines.get(keyOf(peerId, topicId))?.abandon(error)
+      incoming.abandon(topicId, peerId, error)
+    },
+    retry(topicId, peerId) {
+      lines.get(keyOf(peerId, topicId))?.retry()
     },
     async forget(topicId) {
-      const streams = [...outgoing.values()].filter(stream => stream.topicId === topicId)
-      await Promise.all([...streams.map(drop), incoming.forget(topicId)])
+      const own = [...lines.values()].filter(line => line.topicId === topicId)
+      await Promise.all([...own.map(drop), incoming.forget(topicId)])
     }
   }
+}
+
+function keyOf(peerId: PeerId, topicId: TopicId): string {
+  return `${peerId} ${topicId}`
 }

@@ -1,18 +1,26 @@
 import { MusterError } from '../../shared/core/errors.ts'
-import { VALUE_KIND } from '../../shared/wire/message.ts'
+import { PART_BYTES, VALUE_KIND } from '../../shared/wire/message.ts'
 import type { Value } from '../api.ts'
 
 /** Arrays and objects inside each other, at most: deeper JSON overflows the stack of what works on it. */
 export const MAX_VALUE_DEPTH = 128
 
-/** A value as it goes over the wire. */
+/** A value in bytes. */
 export interface EncodedValue {
   readonly kind: number
   readonly body: Uint8Array
 }
 
+/** A value as it goes over the wire. */
+export interface PackedValue extends EncodedValue {
+  /** One of `ENCODING` when the body is compressed; then `rawSize` is what it was. */
+  readonly encoding: number | undefined
+  readonly rawSize: number
+}
+
 /**
- * Judges a value and encodes it: JSON as UTF-8, bytes as they are (copied, so the caller may reuse the buffer).
+ * Judges a value and encodes it: JSON as UTF-8, bytes as they are: copied up to 64 KiB, so that the caller may reuse the
+ * buffer; longer ones are not, and must stay as they are until the call ends.
  * Nothing is dropped or converted on the way, as `JSON.stringify` alone would: `undefined`, functions, symbols,
  * `NaN`, infinities, BigInt, cycles, holes, dates, maps, class instances and bytes inside JSON are errors that say where.
  * The sign of `-0` is the one thing lost.
@@ -21,7 +29,7 @@ export interface EncodedValue {
 export function encodeValue(value: Value, maxBytes: number): EncodedValue {
   if (value instanceof Uint8Array) {
     judgeSize(value.length, maxBytes)
-    return { kind: VALUE_KIND.bytes, body: Uint8Array.from(value) }
+    return { kind: VALUE_KIND.bytes, body: value.length > PART_BYTES ? value : new Uint8Array(value) }
   }
   // The walk stops far over the limit, so that a value of shared parts, 2^30 long when written out, is never written out.
   const budget = { left: maxBytes * 8, used: 0, maxBytes }
@@ -37,7 +45,7 @@ export function encodeValue(value: Value, maxBytes: number): EncodedValue {
  * @throws MusterError `protocol-violation` when the bytes are not what their kind says.
  */
 export function decodeValue({ kind, body }: EncodedValue): { readonly value: Value } | undefined {
-  if (kind === VALUE_KIND.bytes) return { value: Uint8Array.from(body) } // not a view: it would keep the whole chunk alive
+  if (kind === VALUE_KIND.bytes) return { value: isView(body) ? new Uint8Array(body) : body }
   if (kind !== VALUE_KIND.json) return undefined
   judgeDepth(body)
   try {
@@ -45,6 +53,11 @@ export function decodeValue({ kind, body }: EncodedValue): { readonly value: Val
   } catch (cause) {
     throw new MusterError('protocol-violation', 'a message is not JSON in UTF-8', { cause })
   }
+}
+
+/** A view of something larger would keep all of that alive. */
+function isView({ byteLength, buffer }: Uint8Array): boolean {
+  return byteLength < buffer.byteLength
 }
 
 interface Budget {

@@ -8,8 +8,20 @@ import type { Topic } from '../../shared/core/topic.ts'
 import type { Node } from '../../shared/node/port.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
 import type { Roster } from '../../shared/roster/roster.ts'
-import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import type {
+  AskOptions,
+  AskResult,
+  Group,
+  GroupEvents,
+  LeaveReason,
+  Member,
+  Message,
+  Receipt,
+  SendOptions,
+  Value
+} from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
+import { DirectMessages, type Messenger, type RawDelivery } from './direct.ts'
 import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
@@ -31,16 +43,7 @@ export interface GroupNeeds {
     readonly up: readonly PeerId[]
     on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
   }
-  readonly messaging: {
-    send(
-      topicId: string,
-      topicKey: Uint8Array,
-      to: PeerId,
-      value: Value,
-      options?: SendOptions
-    ): Promise<Omit<Receipt, 'topic'>>
-    forget(topicId: string): Promise<void>
-  }
+  readonly messaging: Messenger
   readonly clock: Clock
   readonly log: Log
 }
@@ -70,6 +73,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly #maxMesh: number
   /** Bootstraps to be greeted again. */
   readonly #regreets = new Map<PeerId, () => void>()
+  readonly #direct: DirectMessages
   #announcement: Announcement | undefined
   #undoNextPlan: (() => void) | undefined
 
@@ -82,6 +86,24 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#needs = needs
     this.#options = options
     this.#maxMesh = options.maxMesh ?? MAX_MESH
+    this.#direct = new DirectMessages({
+      topic,
+      messenger: needs.messaging,
+      clock: needs.clock,
+      signal: this.signal,
+      members: () => this.members(),
+      member: peerId => {
+        const known = this.#known.get(peerId)
+        return known && { name: known.record.name, isShown: known.isShown }
+      },
+      onShown: listener => this.on('member', ({ peerId }) => listener(peerId)),
+      beforeSend: peerId => {
+        // listed only so far, though there is a connection by now, e.g. one of the DHT's
+        if (this.#known.get(peerId)?.state !== 'live' && needs.node.isConnected(peerId))
+          needs.roster.confirm(this.topicId, peerId)
+      },
+      offer: message => (this.listenerCount('message') === 0 ? undefined : this.offer('message', message))
+    })
   }
 
   /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
@@ -119,29 +141,25 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     return [...this.#known.values()].filter(member => member.isShown).map(memberOf)
   }
 
-  async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
-    const to = typeof member === 'string' ? member : member.peerId
-    if (this.signal.aborted)
-      throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left; the message was not sent`)
-    if (this.#known.get(to)?.isShown !== true) {
-      throw new MusterError(
-        'not-a-member',
-        `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`
-      )
-    }
-    // listed only so far, though there is a connection by now, e.g. one of the DHT's
-    if (this.#known.get(to)?.state !== 'live' && this.#needs.node.isConnected(to))
-      this.#needs.roster.confirm(this.topicId, to)
-    const receipt = await this.#needs.messaging.send(this.#topic.id, this.#topic.key, to, value, options)
-    return { ...receipt, topic: this.topic }
+  send(member: Member | PeerId, value: Value, options?: SendOptions): Promise<Receipt> {
+    return this.#direct.send(member, value, options)
+  }
+
+  ask(member: Member | PeerId, value: Value, options?: AskOptions): Promise<Message> {
+    return this.#direct.ask(member, value, options)
+  }
+
+  askMany(
+    members: 'all' | ReadonlyArray<Member | PeerId>,
+    value: Value,
+    options?: AskOptions
+  ): AsyncIterable<AskResult> {
+    return this.#direct.askMany(members, value, options)
   }
 
   /** Hands a message that came for this group to whoever listens. */
-  deliver(message: Omit<Message, 'topic' | 'name' | 'via'>): void {
-    if (this.listenerCount('message') === 0) throw new MusterError('refused', 'nobody listens for messages')
-    const name = this.#known.get(message.from)?.record.name
-    const isTaken = this.emit('message', { ...message, name, topic: this.topic, via: 'direct' })
-    if (!isTaken) throw new MusterError('refused', 'a listener threw')
+  deliver(delivery: RawDelivery): void | Promise<void> {
+    return this.#direct.deliver(delivery)
   }
 
   /** Makes sure there is a connection to a member, for messages to one outside the mesh. */
@@ -268,7 +286,9 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     known.state = 'live'
     known.failures = 0
     known.isShown = true
-    if (isNews) this.emit('member', memberOf(known))
+    if (!isNews) return
+    this.emit('member', memberOf(known))
+    this.#needs.messaging.retry(this.topicId, record.peerId)
   }
 
   #onGone(record: MemberRecord, reason: LeaveReason): void {
@@ -282,6 +302,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       known.failures = 1
       known.retryAt = this.#needs.clock.now() + reachPauseMs(known.failures)
     }
+    this.#needs.messaging.abandon(this.topicId, record.peerId)
     if (wasShown) this.emit('left', { peerId: record.peerId, name: record.name ?? known.record.name, reason })
     this.#plan() // a place in the mesh may be free
   }

@@ -1,13 +1,13 @@
-import type { Undo } from './lifecycle.ts'
+import { reportUncaught, type Undo } from './lifecycle.ts'
 
 type Events = Record<string, unknown>
 
 export interface Subscribable<E extends Events> {
-  /** Calls `listener` for each event until the returned undo is called. */
+  /** Calls `listener` for each event until the returned undo is called. What it throws, also later, is raised as uncaught. */
   on<K extends keyof E>(event: K, listener: (detail: E[K]) => void): Undo
 }
 
-/** Typed events. A listener that throws does not keep the others from hearing; its error is raised as uncaught. */
+/** Typed events. A listener that throws does not keep the others from hearing. */
 export class Emitter<E extends Events> implements Subscribable<E> {
   readonly #listeners = new Map<keyof E, Set<(detail: never) => void>>()
 
@@ -21,20 +21,35 @@ export class Emitter<E extends Events> implements Subscribable<E> {
     }
   }
 
-  /** False when a listener threw. */
-  emit<K extends keyof E>(event: K, detail: E[K]): boolean {
+  emit<K extends keyof E>(event: K, detail: E[K]): void {
+    void this.offer(event, detail)
+  }
+
+  /** As `emit`; false when a listener threw, or rejected: a promise when one returned a promise. */
+  offer<K extends keyof E>(event: K, detail: E[K]): boolean | Promise<boolean> {
     let isTaken = true
+    let pending: Array<Promise<boolean>> | undefined
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {
-        ;(listener as (detail: E[K]) => void)(detail)
+        const result = (listener as (detail: E[K]) => unknown)(detail)
+        if (result instanceof Promise) {
+          pending ??= []
+          pending.push(
+            result.then(
+              () => true,
+              thrown => {
+                reportUncaught(thrown)
+                return false
+              }
+            )
+          )
+        }
       } catch (thrown) {
         isTaken = false
-        queueMicrotask(() => {
-          throw thrown
-        })
+        reportUncaught(thrown)
       }
     }
-    return isTaken
+    return pending === undefined ? isTaken : Promise.all(pending).then(each => isTaken && each.every(Boolean))
   }
 
   listenerCount(event: keyof E): number {

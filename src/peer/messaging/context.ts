@@ -1,0 +1,98 @@
+import type { PeerId } from '../../shared/core/address.ts'
+import type { Clock } from '../../shared/core/clock.ts'
+import { Deadlines } from '../../shared/core/deadlines.ts'
+import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import type { SendOptions, Value } from '../api.ts'
+import { Budget } from './budget.ts'
+import { MAX_WAIT_MS, type MessagingLimits } from './limits.ts'
+import { Outbox, type Terms } from './outbox.ts'
+import { Outgoing, type Sent } from './outgoing.ts'
+import { type Compression, pack, type Unpacked, unpack } from './pack.ts'
+import { encodeValue, type PackedValue } from './value.ts'
+
+export interface HandOptions extends SendOptions {
+  readonly replyTo?: number
+  readonly wantsReply: boolean
+}
+
+/** Longest time-out a timer takes; a larger one would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
+/** What all streams of one peer share: time, limits, room, and how a value is handed in and taken out. */
+export class Context {
+  readonly clock: Clock
+  readonly limits: MessagingLimits
+  readonly deadlines: Deadlines
+  readonly incomingBytes: Budget
+  readonly #outgoingBytes: Budget
+  readonly #compression: Compression | undefined
+  readonly #now: () => number
+  #lastId = 0
+
+  constructor(clock: Clock, now: () => number, limits: MessagingLimits, compression: Compression | undefined) {
+    this.clock = clock
+    this.#now = now
+    this.limits = limits
+    this.deadlines = new Deadlines(clock)
+    this.incomingBytes = new Budget(limits.maxPeerBytes, limits.maxIncomingBytes)
+    this.#outgoingBytes = new Budget(limits.maxPeerBytes)
+    this.#compression = compression
+  }
+
+  /** What we say of ourselves. */
+  get terms(): Terms {
+    return { encodings: this.#compression?.encodings ?? 0, maxBytes: this.limits.maxMessageBytes }
+  }
+
+  /** Somewhere to put what goes to a peer. `wake` is called when there is something to say. */
+  outboxTo(peerId: PeerId, wake: () => void): Outbox {
+    return new Outbox(
+      {
+        now: this.#now,
+        nextId: () => ++this.#lastId,
+        take: bytes => this.#outgoingBytes.take(peerId, bytes),
+        give: bytes => this.#outgoingBytes.give(peerId, bytes),
+        wake
+      },
+      this.limits
+    )
+  }
+
+  /**
+   * Judges a value and puts it into an outbox, at once: the order of the calls is the order of the messages. Only a large
+   * value that is compressed first comes later.
+   * @throws MusterError `options-invalid` | `aborted` | `value-invalid` | `too-large` | `limit-reached`.
+   */
+  hand(outbox: Outbox, value: Value, options: HandOptions): Promise<Sent> {
+    const { signal, replyTo, wantsReply, onProgress, waitMs = 0 } = options
+    const { timeoutMs = this.limits.timeoutMs + waitMs } = options
+    if (!(timeoutMs > 0)) throw new MusterError('options-invalid', `timeoutMs is ${timeoutMs}; it must be positive`)
+    if (!(waitMs >= 0 && waitMs <= MAX_WAIT_MS)) {
+      throw new MusterError('options-invalid', `waitMs is ${waitMs}; it must be 0 to ${MAX_WAIT_MS}`)
+    }
+    if (signal?.aborted) {
+      throw asMusterError(signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
+    }
+    const encoded = encodeValue(value, Math.min(this.limits.maxMessageBytes, outbox.terms.maxBytes))
+    const put = (packed: PackedValue): Promise<Sent> => {
+      const outgoing = new Outgoing(packed, {
+        replyTo,
+        wantsReply,
+        timeoutMs: Math.min(timeoutMs, MAX_TIMEOUT_MS),
+        waitUntil: waitMs === 0 ? 0 : this.clock.now() + waitMs,
+        signal,
+        onProgress
+      })
+      outbox.add(outgoing)
+      return outgoing.settled(this.deadlines)
+    }
+    const { encodings } = outbox.terms
+    const packed = pack(encoded, { encodings, compressAbove: this.limits.compressAbove }, this.#compression)
+    return packed instanceof Promise ? packed.then(put) : put(packed)
+  }
+
+  /** See `unpack`. */
+  unpack(value: PackedValue): Unpacked | Promise<Unpacked> {
+    return unpack(value, this.#compression)
+  }
+}

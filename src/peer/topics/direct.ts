@@ -1,0 +1,183 @@
+import type { PeerId } from '../../shared/core/address.ts'
+import type { Clock } from '../../shared/core/clock.ts'
+import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { Slots } from '../../shared/core/slots.ts'
+import type { Topic, TopicId } from '../../shared/core/topic.ts'
+import type { AskOptions, AskResult, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import { type OpenRequest, type RawAnswer, ReceivedMessage } from './received.ts'
+
+/** What a group needs of messaging. */
+export interface Messenger {
+  send(topic: Topic, to: PeerId, value: Value, options?: SendOptions): Promise<Omit<Receipt, 'topic'>>
+  ask(topic: Topic, to: PeerId, value: Value, options?: AskOptions): Promise<RawAnswer>
+  abandon(topicId: TopicId, peerId: PeerId): void
+  retry(topicId: TopicId, peerId: PeerId): void
+  forget(topicId: TopicId): Promise<void>
+}
+
+/** A message for this group, as messaging hands it over. */
+export interface RawDelivery {
+  readonly from: PeerId
+  readonly id: string
+  readonly value: Value
+  readonly request: OpenRequest | undefined
+}
+
+export interface DirectNeeds {
+  readonly topic: Topic
+  readonly messenger: Messenger
+  readonly clock: Clock
+  /** Aborted when the group is left. */
+  readonly signal: AbortSignal
+  /** Those shown right now. */
+  members(): readonly Member[]
+  member(peerId: PeerId): { readonly name: string | undefined; readonly isShown: boolean } | undefined
+  /** Calls back when a member is shown. */
+  onShown(listener: (peerId: PeerId) => void): () => void
+  /** Called before something goes to a member. */
+  beforeSend(peerId: PeerId): void
+  /** Gives a message to whoever listens; undefined when nobody does, false when a listener threw. */
+  offer(message: Message): boolean | Promise<boolean> | undefined
+}
+
+/** Members asked at the same time. */
+const MAX_PARALLEL_ASKS = 64
+
+/** Messages between this peer and single members of one group. */
+export class DirectMessages {
+  readonly #needs: DirectNeeds
+
+  constructor(needs: DirectNeeds) {
+    this.#needs = needs
+  }
+
+  async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
+    const to = idOf(member)
+    const { topic, messenger } = this.#needs
+    const now = this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
+    this.#judge(to)
+    return { ...(await messenger.send(topic, to, value, now)), topic: topic.name }
+  }
+
+  async ask(member: Member | PeerId, value: Value, options: AskOptions = {}): Promise<Message> {
+    const to = idOf(member)
+    this.#judge(to)
+    const { topic, messenger } = this.#needs
+    const { id, value: answer, request } = await messenger.ask(topic, to, value, options)
+    return this.#received({ from: to, id: String(id), value: answer, request })
+  }
+
+  async *askMany(
+    members: 'all' | ReadonlyArray<Member | PeerId>,
+    value: Value,
+    options: AskOptions = {}
+  ): AsyncGenerator<AskResult> {
+    const whom = members === 'all' ? this.#needs.members() : members
+    const peerIds = [...new Set(whom.map(idOf))]
+    const slots = new Slots(MAX_PARALLEL_ASKS)
+    const over = new AbortController()
+    const signal = options.signal === undefined ? over.signal : AbortSignal.any([over.signal, options.signal])
+    const ready: AskResult[] = []
+    let failure: MusterError | undefined
+    let wake = (): void => undefined
+    for (const peerId of peerIds) {
+      void slots
+        .run(() => this.ask(peerId, value, { ...options, signal }), signal)
+        .then(
+          reply => ready.push({ peerId, outcome: 'answered', reply }),
+          thrown => {
+            const error = asMusterError(thrown, 'closed')
+            const outcome = outcomeOf(error)
+            if (outcome === undefined) failure ??= error
+            else ready.push({ peerId, outcome, error })
+          }
+        )
+        .finally(() => wake())
+    }
+    try {
+      for (let left = peerIds.length; left > 0; left--) {
+        while (ready.length === 0 && failure === undefined) {
+          await new Promise<void>(resolve => {
+            wake = resolve
+          })
+        }
+        if (failure !== undefined) throw failure
+        yield ready.shift() as AskResult
+      }
+    } finally {
+      over.abort(new MusterError('aborted', 'nobody takes further answers'))
+    }
+  }
+
+  /** Hands a message that came for this group to whoever listens. */
+  deliver(delivery: RawDelivery): void | Promise<void> {
+    const taken = this.#needs.offer(this.#received(delivery))
+    if (taken === undefined) throw new MusterError('no-handler', 'nobody listens for messages')
+    if (taken === false) throw new MusterError('handler-failed', 'a listener threw')
+    if (taken === true) return
+    return taken.then(isTaken => {
+      if (!isTaken) throw new MusterError('handler-failed', 'a listener rejected')
+    })
+  }
+
+  #received({ from, id, value, request }: RawDelivery): ReceivedMessage {
+    const name = this.#needs.member(from)?.name
+    return new ReceivedMessage({ from, name, topic: this.#needs.topic.name, id, value, via: 'direct' }, request)
+  }
+
+  #judge(to: PeerId): void {
+    const { topic, signal, member, beforeSend } = this.#needs
+    const name = JSON.stringify(topic.name)
+    if (signal.aborted) throw new MusterError('closed', `the group ${name} was left; the message was not sent`)
+    if (member(to)?.isShown !== true) {
+      throw new MusterError('not-a-member', `${to} is not a member of ${name}; the message was not sent`)
+    }
+    beforeSend(to)
+  }
+
+  /** Waits until the member is shown, as long as the caller waits for it. Resolves with what is left of the time. */
+  async #untilShown(to: PeerId, options: SendOptions): Promise<SendOptions> {
+    const { clock, signal, onShown } = this.#needs
+    const { waitMs = 0 } = options
+    const start = clock.now()
+    const undo: Array<() => void> = []
+    await new Promise<void>(resolve => {
+      undo.push(onShown(peerId => peerId === to && resolve()))
+      undo.push(clock.after(waitMs, resolve))
+      for (const each of [signal, options.signal]) {
+        if (each?.aborted) resolve()
+        const onAbort = (): void => resolve()
+        each?.addEventListener('abort', onAbort, { once: true })
+        undo.push(() => each?.removeEventListener('abort', onAbort))
+      }
+    })
+    for (const each of undo) each()
+    if (options.signal?.aborted) {
+      throw asMusterError(options.signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
+    }
+    return { ...options, waitMs: Math.max(0, waitMs - (clock.now() - start)) }
+  }
+}
+
+function idOf(member: Member | PeerId): PeerId {
+  return typeof member === 'string' ? member : member.peerId
+}
+
+/** Undefined: not the member's doing. */
+function outcomeOf({ code }: MusterError): Exclude<AskResult['outcome'], 'answered'> | undefined {
+  switch (code) {
+    case 'timed-out':
+      return 'timed-out'
+    case 'gone':
+    case 'closed':
+    case 'unreachable':
+    case 'not-a-member':
+      return 'gone'
+    case 'aborted':
+    case 'value-invalid':
+    case 'options-invalid':
+      return undefined
+    default:
+      return 'refused'
+  }
+}

@@ -1,0 +1,73 @@
+import type { PeerId } from '../../shared/core/address.ts'
+import { MusterError } from '../../shared/core/errors.ts'
+import type { AskOptions, Message, Receipt, SendOptions, Value, Via } from '../api.ts'
+
+/** An answer as messaging knows it. */
+export interface RawAnswer {
+  readonly id: number
+  readonly value: Value
+  readonly request: OpenRequest | undefined
+}
+
+/** What messaging offers where the sender waits for an answer. */
+export interface OpenRequest {
+  readonly signal: AbortSignal
+  respond(value: Value, options?: SendOptions): Promise<{ readonly id: number; readonly rttMs: number }>
+  ask(value: Value, options?: AskOptions): Promise<RawAnswer>
+}
+
+export interface ReceivedFacts {
+  readonly from: PeerId
+  readonly name: string | undefined
+  readonly topic: string
+  readonly id: string
+  readonly value: Value
+  readonly via: Via
+}
+
+const NEVER = new AbortController().signal
+
+/** A message as the application gets it. */
+export class ReceivedMessage implements Message {
+  readonly from: PeerId
+  readonly name: string | undefined
+  readonly topic: string
+  readonly id: string
+  readonly value: Value
+  readonly via: Via
+  readonly #request: OpenRequest | undefined
+
+  constructor({ from, name, topic, id, value, via }: ReceivedFacts, request?: OpenRequest) {
+    this.from = from
+    this.name = name
+    this.topic = topic
+    this.id = id
+    this.value = value
+    this.via = via
+    this.#request = request
+  }
+
+  get wantsReply(): boolean {
+    return this.#request !== undefined
+  }
+
+  get signal(): AbortSignal {
+    return this.#request?.signal ?? NEVER
+  }
+
+  async respond(value: Value, options?: SendOptions): Promise<Receipt> {
+    const { id, rttMs } = await this.#open().respond(value, options)
+    return { to: this.from, topic: this.topic, id: String(id), rttMs }
+  }
+
+  async ask(value: Value, options?: AskOptions): Promise<Message> {
+    const { from, name, topic } = this
+    const { id, value: answer, request } = await this.#open().ask(value, options)
+    return new ReceivedMessage({ from, name, topic, id: String(id), value: answer, via: 'direct' }, request)
+  }
+
+  #open(): OpenRequest {
+    if (this.#request === undefined) throw new MusterError('refused', 'the sender does not wait for an answer')
+    return this.#request
+  }
+}
