@@ -35,10 +35,12 @@ export interface Message {
   /** Aborted when the sender does not wait for an answer any more: it gave up, left, or the connection broke. */
   readonly signal: AbortSignal
   /**
-   * Answers the message; resolves when the sender's program has the answer.
-   * @throws MusterError as `Group.send`; `refused` when no answer is waited for, or there was one.
+   * Answers the message. Resolves when the sender's program has the answer, or with undefined when it does not wait any
+   * more: that is no error, so that a handler may answer and think no further.
+   * @throws MusterError `refused` when no answer is waited for, or there was one; `value-invalid` | `too-large` |
+   *   `limit-reached` | `options-invalid`.
    */
-  respond(value: Value, options?: SendOptions): Promise<Receipt>
+  respond(value: Value, options?: AskOptions): Promise<Receipt | undefined>
   /**
    * Answers the message with a question of its own; resolves with the answer to that.
    * @throws MusterError as `Group.ask`; `refused` when no answer is waited for, or there was one.

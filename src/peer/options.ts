@@ -4,11 +4,14 @@ import {
   checkOptions,
   listOption,
   type Settings,
+  sizeOption,
+  sizeText,
   switchOption,
   textOption,
   type Values
 } from '../shared/core/options.ts'
 import { MAX_TOPIC_BYTES, normalTopicName } from '../shared/core/topic.ts'
+import { MAX_MESSAGE_BYTES, MAX_PEER_BYTES } from './messaging/limits.ts'
 
 /** What `createPeer` takes. */
 export const PEER_SETTINGS = {
@@ -33,6 +36,28 @@ export const PEER_SETTINGS = {
     env: 'MUSTER_MEMORY',
     help: 'keep nothing on disk: a new identity each time',
     default: false
+  }),
+  maxMessageBytes: sizeOption({
+    flag: '--max-message-bytes',
+    env: 'MUSTER_MAX_MESSAGE_BYTES',
+    placeholder: 'SIZE',
+    help: 'longest value to send and to take in one message',
+    default: MAX_MESSAGE_BYTES
+  }),
+  maxPeerBytes: sizeOption({
+    flag: '--max-peer-bytes',
+    env: 'MUSTER_MAX_PEER_BYTES',
+    placeholder: 'SIZE',
+    help: 'values over 64 KiB under way from one peer, and to one peer, together',
+    default: MAX_PEER_BYTES
+  }),
+  compressAbove: sizeOption({
+    flag: '--compress-above',
+    env: 'MUSTER_COMPRESS_ABOVE',
+    placeholder: 'SIZE',
+    help: 'compress values longer than this for peers that read it',
+    default: undefined,
+    otherwise: 'never'
   }),
   roster: switchOption({
     flag: '--no-roster',
@@ -65,13 +90,18 @@ export const DEFAULTS: PeerValues = checkOptions(PEER_SETTINGS, {})
 
 /** What contradicts what, for `checkOptions`. A container sets MUSTER_DATA for all; there the flag --memory wins. */
 export function peerRules(
-  { data, memory }: Pick<PeerValues, 'data' | 'memory'>,
+  { data, memory, maxMessageBytes, maxPeerBytes }: Partial<PeerValues>,
   given?: ReadonlyMap<string, 'flag' | 'environment'>
 ): string[] {
+  const problems: string[] = []
   const isOverruled = given?.get('memory') === 'flag' && given.get('data') === 'environment'
-  return memory && data !== undefined && !isOverruled
-    ? ['--memory and --data contradict each other: leave one of them out']
-    : []
+  if (memory && data !== undefined && !isOverruled)
+    problems.push('--memory and --data contradict each other: leave one of them out')
+  if (maxMessageBytes !== undefined && maxPeerBytes !== undefined && maxMessageBytes > maxPeerBytes) {
+    const [one, all] = [sizeText(maxMessageBytes), sizeText(maxPeerBytes)]
+    problems.push(`--max-message-bytes ${one} is more than --max-peer-bytes ${all} leaves room for: raise the second`)
+  }
+  return problems
 }
 
 /** @throws MusterError `options-invalid`, one line for each problem. */

@@ -85,24 +85,31 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.#validityMs = tuning.validityMs ?? PROVIDER_VALIDITY_MS
     this.#maxMesh = tuning.maxMesh
     this.#messaging = scope.own(
-      createMessaging({
-        node,
-        connect: async (peerId, signal) => await this.#reach(peerId, signal),
-        membership: {
-          ownEnvelope: topicId => roster.own(topicId),
-          admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+      createMessaging(
+        {
+          node,
+          connect: async (peerId, signal) => await this.#reach(peerId, signal),
+          membership: {
+            ownEnvelope: topicId => roster.own(topicId),
+            admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+          },
+          deliver: ({ topicId, ...message }) => {
+            const group = this.#groups.get(topicId)
+            if (group === undefined) throw new MusterError('not-a-member')
+            return group.deliver(message)
+          },
+          onProgress: (from, topicId, id, progress) => {
+            this.#groups.get(topicId)?.emit('progress', { from, id, ...progress })
+          },
+          compression: nodeCompression,
+          metrics: messageCounts(metrics)
         },
-        deliver: ({ topicId, ...message }) => {
-          const group = this.#groups.get(topicId)
-          if (group === undefined) throw new MusterError('not-a-member')
-          return group.deliver(message)
-        },
-        onProgress: (from, topicId, id, progress) => {
-          this.#groups.get(topicId)?.emit('progress', { from, id, ...progress })
-        },
-        compression: nodeCompression,
-        metrics: messageCounts(metrics)
-      })
+        {
+          maxMessageBytes: values.maxMessageBytes,
+          maxPeerBytes: values.maxPeerBytes,
+          ...(values.compressAbove === undefined ? {} : { compressAbove: values.compressAbove })
+        }
+      )
     )
     scope.defer(supervisor.on('problem', error => this.emit('problem', error as PeerEvents['problem'])))
     scope.defer(async () => {

@@ -56,7 +56,12 @@ const CASES: Readonly<Record<string, ReadonlyArray<{ readonly what: string; read
     },
     {
       what: 'an OPEN with a record that is none',
-      said: repeated(1, messageFrameCodec.encode({ open: { topic: LOBBY.key, envelope: garbage(4, 200) } }))
+      said: repeated(
+        1,
+        messageFrameCodec.encode({
+          open: { topic: LOBBY.key, envelope: garbage(4, 200), session: 1, maxBytes: 1 }
+        })
+      )
     }
   ],
   'kad/1.0.0': [

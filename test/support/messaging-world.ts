@@ -1,4 +1,7 @@
-import type { Value } from '../../src/peer/api.ts'
+import type { AskOptions, Progress, SendOptions, Value } from '../../src/peer/api.ts'
+import { nodeCompression } from '../../src/peer/messaging/compression.server.ts'
+import type { Answer } from '../../src/peer/messaging/exchange.ts'
+import { openFrame } from '../../src/peer/messaging/frame.ts'
 import type { MessagingLimits } from '../../src/peer/messaging/limits.ts'
 import { createMessaging, type Delivery, type Messaging, type SendReceipt } from '../../src/peer/messaging/messaging.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
@@ -20,6 +23,7 @@ export interface TalkerOptions extends Partial<MessagingLimits> {
   readonly identity?: Identity
   readonly address?: string
   readonly clock?: Clock
+  readonly hasCompression?: boolean
 }
 
 /** One peer with messaging on a fake network. It is in both topics and keeps what it hears. */
@@ -32,14 +36,15 @@ export interface Talker {
   deliver: (message: Delivery) => void | Promise<void>
   /** How often the node was asked to dial and to open. */
   readonly count: { dials: number; opens: number }
-  send(
-    to: Talker | string,
-    value: Value,
-    options?: { topic?: Topic; timeoutMs?: number; signal?: AbortSignal }
-  ): Promise<SendReceipt>
+  /** What is said about large values on their way here. */
+  readonly progress: Array<{ readonly from: string } & Progress>
+  send(to: Talker | string, value: Value, options?: { topic?: Topic } & SendOptions): Promise<SendReceipt>
+  ask(to: Talker | string, value: Value, options?: { topic?: Topic } & AskOptions): Promise<Answer>
   /** A channel of the message protocol with nothing behind it, for saying what messaging would not. */
   open(to: Talker, ...first: Uint8Array[]): Promise<Channel>
   envelope(): Uint8Array
+  /** The first frame of a stream of this talker. */
+  openFrame(change?: Partial<Parameters<typeof openFrame>[0]>): Uint8Array
 }
 
 export class World extends Scope {
@@ -51,7 +56,7 @@ export class World extends Scope {
     this.network = new FakeNetwork(options)
   }
 
-  async talker({ identity, address, clock, ...limits }: TalkerOptions = {}): Promise<Talker> {
+  async talker({ identity, address, clock, hasCompression = false, ...limits }: TalkerOptions = {}): Promise<Talker> {
     const proven = identity ?? (await createIdentity())
     const node = this.own(
       await this.network.createNode({
@@ -63,6 +68,7 @@ export class World extends Scope {
     this.#addresses.set(node.peerId, node.addresses)
     const topics = new Set([LOBBY.id, ATTIC.id])
     const heard: Delivery[] = []
+    const progress: Talker['progress'] = []
     const count = { dials: 0, opens: 0 }
     const messaging = this.own(
       createMessaging(
@@ -89,6 +95,8 @@ export class World extends Scope {
             }
           },
           deliver: message => talker.deliver(message),
+          onProgress: (from, _topicId, _id, { bytes, totalBytes }) => progress.push({ from, bytes, totalBytes }),
+          ...(hasCompression ? { compression: nodeCompression } : {}),
           ...(clock === undefined ? {} : { clock })
         },
         limits
@@ -100,14 +108,19 @@ export class World extends Scope {
       topics,
       heard,
       count,
+      progress,
       deliver: message => void heard.push(message),
       send: (to, value, { topic = LOBBY, ...options } = {}) =>
-        messaging.send(topic.id, topic.key, typeof to === 'string' ? to : to.node.peerId, value, options),
+        messaging.send(topic, typeof to === 'string' ? to : to.node.peerId, value, options),
+      ask: (to, value, { topic = LOBBY, ...options } = {}) =>
+        messaging.ask(topic, typeof to === 'string' ? to : to.node.peerId, value, options),
       async open(to, ...first) {
         await node.connect({ peerId: to.node.peerId, addresses: to.node.addresses })
         return await node.open(to.node.peerId, MESSAGE_PROTOCOL, { first, maxFrameBytes: MAX_MESSAGE_FRAME_BYTES })
       },
-      envelope: () => envelopeOf(node.peerId)
+      envelope: () => envelopeOf(node.peerId),
+      openFrame: change =>
+        openFrame({ topic: LOBBY.key, envelope: envelopeOf(node.peerId), session: 1, maxBytes: 1e9, ...change })
     }
     return talker
   }

@@ -1,8 +1,19 @@
 import { PassThrough, Writable } from 'node:stream'
-import type { Group, GroupEvents, Member, Message, Peer, PeerEvents, Receipt, Value } from '../../src/peer/api.ts'
+import type {
+  AskResult,
+  Group,
+  GroupEvents,
+  Member,
+  Message,
+  Peer,
+  PeerEvents,
+  Receipt,
+  Value
+} from '../../src/peer/api.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
 import type { Host } from '../../src/peer/cli/host.ts'
 import type { Printer } from '../../src/peer/cli/printer.ts'
+import { ReceivedMessage } from '../../src/peer/topics/received.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { Emitter } from '../../src/shared/core/events.ts'
@@ -44,8 +55,7 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   }
 
   hear(from: Member, value: Value): void {
-    const message: Message = { from: from.peerId, name: from.name, topic: this.topic, id: '7', value, via: 'direct' }
-    this.emit('message', message)
+    this.emit('message', this.#message(from, value))
   }
 
   async send(member: Member | PeerId, value: Value): Promise<Receipt> {
@@ -54,6 +64,16 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     if (failure !== undefined) throw failure
     this.sent.push({ to, value })
     return { to, topic: this.topic, id: String(this.sent.length), rttMs: 1.25 }
+  }
+
+  /** Members answer with what they were asked. */
+  async ask(member: Member | PeerId, value: Value): Promise<Message> {
+    const { to } = await this.send(member, value)
+    return this.#message(this.list.find(({ peerId }) => peerId === to) ?? memberOf(to), value)
+  }
+
+  askMany(): AsyncIterable<AskResult> {
+    throw new Error('not used here')
   }
 
   leave(): Promise<void> {
@@ -66,6 +86,10 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #message(from: Member, value: Value): Message {
+    return new ReceivedMessage({ from: from.peerId, name: from.name, topic: this.topic, id: '7', value, via: 'direct' })
   }
 }
 

@@ -3,7 +3,6 @@ import { describe, it } from 'node:test'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { seededRandom } from '../../src/shared/core/random.ts'
-import { MAX_MESSAGE_BYTES } from '../../src/shared/wire/message.ts'
 import { eventually } from '../support/eventually.ts'
 import { ATTIC, gate, LOBBY, World } from '../support/messaging-world.ts'
 
@@ -17,7 +16,9 @@ describe('a message', () => {
     const receipt = await ana.send(bob, { say: 'hello' })
     assert.equal(receipt.to, bob.node.peerId)
     assert.ok(receipt.rttMs >= 0)
-    assert.deepEqual(bob.heard, [{ from: ana.node.peerId, topicId: LOBBY.id, id: receipt.id, value: { say: 'hello' } }])
+    assert.deepEqual(bob.heard, [
+      { from: ana.node.peerId, topicId: LOBBY.id, id: receipt.id, value: { say: 'hello' }, request: undefined }
+    ])
   })
 
   it('costs one round trip when it is the first over an open connection', async () => {
@@ -51,7 +52,7 @@ describe('a message', () => {
     await using world = new World()
     const [ana, bob] = [await world.talker(), await world.talker()]
     const random = seededRandom(7)
-    const sizes = Array.from({ length: 1000 }, () => Math.floor(random() ** 4 * 100_000))
+    const sizes = Array.from({ length: 1000 }, () => Math.floor(random() ** 4 * 65_000))
     bob.deliver = async message => {
       if (random() < 0.1) await new Promise(resolve => setImmediate(resolve))
       bob.heard.push(message)
@@ -81,13 +82,14 @@ describe('a message', () => {
 
   it('of exactly the limit arrives, one byte more is refused before it is sent', async () => {
     await using world = new World()
-    const [ana, bob] = [await world.talker(), await world.talker()]
-    for (const length of [MAX_MESSAGE_BYTES - 1, MAX_MESSAGE_BYTES]) {
+    const maxMessageBytes = 1_048_576
+    const [ana, bob] = [await world.talker({ maxMessageBytes }), await world.talker({ maxMessageBytes })]
+    for (const length of [maxMessageBytes - 1, maxMessageBytes]) {
       await ana.send(bob, new Uint8Array(length).fill(7))
       await ana.send(bob, 'x'.repeat(length - 2)) // and its quotes
     }
     assert.equal(bob.heard.length, 4)
-    for (const value of [new Uint8Array(MAX_MESSAGE_BYTES + 1), 'x'.repeat(MAX_MESSAGE_BYTES - 1)]) {
+    for (const value of [new Uint8Array(maxMessageBytes + 1), 'x'.repeat(maxMessageBytes - 1)]) {
       await assert.rejects(ana.send(bob, value), {
         code: 'too-large',
         message: /1048577 bytes.*at most 1048576/
@@ -107,21 +109,27 @@ describe('a message', () => {
 
 describe('a message is refused', () => {
   const applications = {
-    'has no handler': () => {
-      throw new MusterError('refused')
+    'has no handler': {
+      code: 'no-handler',
+      deliver() {
+        throw new MusterError('no-handler')
+      }
     },
-    throws: () => {
-      throw new Error('secret')
+    throws: {
+      code: 'handler-failed',
+      deliver() {
+        throw new Error('secret')
+      }
     },
-    'rejects later': () => Promise.reject(new MusterError('too-large'))
+    'rejects later': { code: 'handler-failed', deliver: () => Promise.reject(new MusterError('too-large')) }
   }
-  for (const [what, deliver] of Object.entries(applications)) {
+  for (const [what, { code, deliver }] of Object.entries(applications)) {
     it(`when the application ${what}, and the stream stays`, async () => {
       await using world = new World()
       const [ana, bob] = [await world.talker(), await world.talker()]
       const listen = bob.deliver
       bob.deliver = deliver
-      await assert.rejects(ana.send(bob, 1), { code: 'refused' })
+      await assert.rejects(ana.send(bob, 1), { code })
       bob.deliver = listen
       await ana.send(bob, 2)
       assert.deepEqual(values(bob), [2])
@@ -217,7 +225,7 @@ describe('a slow application', () => {
     const first = ana.send(bob, 'first')
     await eventually('the application has the first message', () => started === 1)
     await ana.node.disconnect(bob.node.peerId)
-    await assert.rejects(first, { code: 'closed' })
+    await assert.rejects(first, { code: 'gone' })
     const second = ana.send(bob, 'second')
     await world.network.settle()
     assert.equal(started, 1)

@@ -50,6 +50,9 @@ for (const [name, { commandLineFrom }] of Object.entries(PROGRAMS)) {
       '--preset': ['private', 'public'],
       '--http': ['off', '127.0.0.1:8469', '[::1]:0', '0.0.0.0:8469'],
       '--log-level': ['debug', 'info', 'warn', 'error', 'silent'],
+      '--max-message-bytes': ['1', '65536', '1 KiB', '2mib', '256 MiB'],
+      '--max-peer-bytes': ['64 MiB', '1GiB'],
+      '--compress-above': ['1', '1 KiB'],
       '--data': ['data', '/var/lib/muster', 'C:\\muster']
     }
     const REFUSED: Record<string, string[]> = {

@@ -47,7 +47,9 @@ export class Exchange {
   /** Messages of one part that came and are not answered: the other side keeps count of them too. */
   #unfinished = 0
   #isPumping = false
+  #pumping = Promise.resolve()
   #isPumpDue = false
+  #isOver = false
 
   constructor(channel: Channel, needs: ExchangeNeeds) {
     this.channel = channel
@@ -77,8 +79,14 @@ export class Exchange {
     this.#isPumpDue = true
     queueMicrotask(() => {
       this.#isPumpDue = false
-      void this.#pump()
+      void this.flush()
     })
+  }
+
+  /** Sends what there is to say; resolves when all of it is with the channel. Never rejects. */
+  flush(): Promise<void> {
+    if (!this.#isPumping) this.#pumping = this.#pump()
+    return this.#pumping
   }
 
   /** Reads until the other side ends the stream. @throws MusterError what broke it. */
@@ -87,7 +95,7 @@ export class Exchange {
     let untilLook = FRAMES_PER_LOOK
     for (let next = await batches.next(); next.done !== true; next = await batches.next()) {
       for (const bytes of next.value) {
-        if (this.channel.signal.aborted) throw this.channel.signal.reason
+        if (this.#isOver) return
         this.#take(readFrame(bytes))
         if (--untilLook > 0) continue
         untilLook = FRAMES_PER_LOOK
@@ -101,6 +109,7 @@ export class Exchange {
 
   /** The channel is over: what is half here is dropped, and whoever works on a request is told that nobody waits. */
   end(reason: MusterError): void {
+    this.#isOver = true
     this.#inbox.close()
     this.cancelRequests(reason)
   }
@@ -111,16 +120,13 @@ export class Exchange {
   }
 
   async #pump(): Promise<void> {
-    if (this.#isPumping) return
-    this.#isPumping = true
     const { channel } = this
+    this.#isPumping = true
     try {
       while (!channel.signal.aborted) {
         const frames = this.#needs.outbox.next(PART_BYTES)
         if (frames.length === 0) break
-        // in one go, so that they leave together; the last one says whether there is room
-        const sent = frames.map(frame => channel.send(frame))
-        await Promise.all(sent)
+        await Promise.all(frames.map(frame => channel.send(frame))) // in one go, so that they leave together
       }
     } catch (thrown) {
       // answers may still lie unread, so the reader says when it is over; until then nothing more is handed to it

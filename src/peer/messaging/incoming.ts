@@ -1,10 +1,10 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { type TopicId, topicIdOf } from '../../shared/core/topic.ts'
+import { closeWithin } from '../../shared/node/closing.ts'
 import type { Channel } from '../../shared/node/port.ts'
 import type { MessageFrame } from '../../shared/wire/message.ts'
 import type { Progress, Value } from '../api.ts'
-import { closeWithin } from '../../shared/node/closing.ts'
 import type { Context } from './context.ts'
 import { Exchange } from './exchange.ts'
 import { type RefusalCode, readFrame, refusalFrame, welcomeFrame } from './frame.ts'
@@ -48,7 +48,7 @@ export class Incoming {
     if (this.#channels.size >= this.#needs.context.limits.maxStreams) return this.#refuse(channel, 'limit-reached')
     this.#channels.add(channel)
     try {
-      const batches = channel.batches[Symbol.asyncIterator]()
+      const batches = TEMPbatches(channel)
       const opened = await this.#open(channel, batches)
       if (opened === undefined) return await this.#refuse(channel, 'not-a-member')
       await this.#serveTopic(channel, opened, batches)
@@ -125,11 +125,9 @@ export class Incoming {
       context,
       outbox,
       onMessage: (incoming, finish) => {
-        if (!this.#needs.isMember(topicId)) {
-          onJudged('not-a-member')
-          outbox.say(refusalFrame('not-a-member'))
-          void this.#close(channel)
-        } else sender.take(incoming, finish)
+        if (this.#needs.isMember(topicId)) return sender.take(incoming, finish)
+        exchange.end(new MusterError('closed', 'the topic was left'))
+        void exchange.flush().then(() => this.#refuse(channel, 'not-a-member'))
       },
       onRefused: onJudged,
       onProgress: (id, progress) => onProgress(channel.peerId, topicId, String(id), progress)
@@ -200,4 +198,8 @@ function keyOf(peerId: PeerId, topicId: TopicId): string {
 async function* inFront<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {
   yield first
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+}
+
+export async function* TEMPbatches(channel: Channel): AsyncGenerator<readonly Uint8Array[]> {
+  for await (const frame of channel.frames) yield [frame]
 }

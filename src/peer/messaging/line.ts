@@ -2,10 +2,10 @@ import type { PeerId } from '../../shared/core/address.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { raceSignal } from '../../shared/core/signals.ts'
 import type { TopicId } from '../../shared/core/topic.ts'
+import { closeWithin } from '../../shared/node/closing.ts'
 import type { Channel, Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL, PART_BYTES } from '../../shared/wire/message.ts'
 import type { Value } from '../api.ts'
-import { closeWithin } from '../../shared/node/closing.ts'
 import type { Context, HandOptions } from './context.ts'
 import { Exchange } from './exchange.ts'
 import { connectError, openingError, refusalError } from './failure.ts'
@@ -125,7 +125,9 @@ export class Line {
       this.#opening = undefined
       const now = this.#needs.context.clock.now()
       const error = openingError(thrown)
-      this.#outbox.takeBack()
+      // with any other error the first flight may have arrived, although nobody can answer it
+      if (isMusterError(thrown, 'unreachable')) this.#outbox.takeBack()
+      else this.#outbox.onBroken(error, error, now)
       this.#outbox.failWaiting(error, now)
       this.#retryLater()
     }
@@ -172,7 +174,7 @@ export class Line {
     this.#exchange = exchange
     exchange.wake()
     try {
-      await exchange.read(channel.batches[Symbol.asyncIterator]())
+      await exchange.read(TEMPbatches(channel))
       this.#onBroken(exchange, new MusterError('closed', 'the other side closed the stream'))
       await this.#closeChannel(channel)
     } catch (thrown) {
@@ -236,4 +238,8 @@ export class Line {
     const { limits, clock } = this.#needs.context
     return closeWithin(channel, limits.closeTimeoutMs, clock)
   }
+}
+
+export async function* TEMPbatches(channel: Channel): AsyncGenerator<readonly Uint8Array[]> {
+  for await (const frame of channel.frames) yield [frame]
 }

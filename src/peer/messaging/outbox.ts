@@ -161,7 +161,7 @@ export class Outbox {
     const handed = [...this.#handed.values()].filter(outgoing => !outgoing.isSettled)
     this.#clear()
     for (const outgoing of handed.toReversed()) {
-      outgoing.id = 0
+      if (!outgoing.mayHaveArrived) outgoing.id = 0
       this.#requeue(outgoing)
     }
   }
@@ -183,8 +183,10 @@ export class Outbox {
     })
     const isRepeated = (each: Outgoing): boolean => !each.isLarge && !each.wantsReply && each.waitUntil > now
     for (const outgoing of handed.toReversed()) {
-      if (!outgoing.isSettled && isRepeated(outgoing)) this.#requeue(outgoing)
-      else outgoing.reject(error)
+      if (!outgoing.isSettled && isRepeated(outgoing)) {
+        outgoing.mayHaveArrived = true
+        this.#requeue(outgoing)
+      } else outgoing.reject(error)
     }
     for (const outgoing of asked) outgoing.reject(error)
   }
@@ -203,7 +205,10 @@ export class Outbox {
 
   /** When the first of those that wait for an absent member gives up. */
   get waitsUntil(): number {
-    return [...this.#small, ...this.#large].reduce((first, { waitUntil }) => Math.min(first, waitUntil), Number.POSITIVE_INFINITY)
+    return [...this.#small, ...this.#large].reduce(
+      (first, { waitUntil }) => Math.min(first, waitUntil),
+      Number.POSITIVE_INFINITY
+    )
   }
 
   #nextSmall(): Uint8Array | undefined {
@@ -211,8 +216,7 @@ export class Outbox {
     const [outgoing] = this.#small
     if (outgoing === undefined) return undefined
     const { body } = outgoing.value
-    const hasRoom =
-      this.#handedSmall < maxUnreceiptedMessages && this.#handedBytes + body.length <= maxUnreceiptedBytes
+    const hasRoom = this.#handedSmall < maxUnreceiptedMessages && this.#handedBytes + body.length <= maxUnreceiptedBytes
     if (!hasRoom && this.#handedSmall > 0) return undefined
     this.#small.shift()
     this.#count(outgoing, -body.length)
@@ -286,12 +290,14 @@ export class Outbox {
     if (at >= 0) {
       queue.splice(at, 1)
       this.#count(outgoing, -outgoing.value.body.length)
+      this.#needs.wake()
       return
     }
     const isPartial = this.#dropTransfer(outgoing)
     if (isPartial) this.#handed.delete(outgoing.id)
     const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
     if (isPartial || isAsked) this.say(cancelFrame(outgoing.id))
+    else this.#needs.wake()
   }
 
   #requeue(outgoing: Outgoing): void {

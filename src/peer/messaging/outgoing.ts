@@ -32,14 +32,17 @@ export class Outgoing {
   readonly waitUntil: number
   /** Longer than one part: it may be overtaken, and is not said again. */
   readonly isLarge: boolean
+  /** 0 while it was on no stream; what is said again over another one keeps its id. */
   id = 0
+  /** It was on a stream that broke. */
+  mayHaveArrived = false
   sentBytes = 0
   handedAt = 0
   /** It has changed the stream once already. */
   hasReopened = false
   /** The caller has its answer, or gave up. */
   isSettled = false
-  onGivenUp: ((outgoing: Outgoing, error: MusterError) => void) | undefined
+  onGivenUp: (() => void) | undefined
   readonly #options: OutgoingOptions
   #resolve: ((sent: Sent) => void) | undefined
   #reject: ((error: MusterError) => void) | undefined
@@ -98,8 +101,8 @@ export class Outgoing {
     const what = code === 'aborted' ? 'it was cancelled' : late
     const state = this.id === 0 ? 'the message was not sent' : 'the message may have been delivered or not'
     const error = givenUp(code, `${what}; ${state}`, reason)
-    this.onGivenUp?.(this, error)
     this.reject(error)
+    this.onGivenUp?.()
   }
 }
 

@@ -47,7 +47,8 @@ export function unpack(
   if (encoding === undefined) return decodeValue({ kind, body })
   if (compression === undefined || (compression.encodings & encoding) !== encoding) return undefined
   const decode = (bytes: Uint8Array): Unpacked => {
-    if (bytes.length !== rawSize) throw new MusterError('protocol-violation', 'a value is not as long as it was said to be')
+    if (bytes.length !== rawSize)
+      throw new MusterError('protocol-violation', 'a value is not as long as it was said to be')
     return decodeValue({ kind, body: bytes })
   }
   if (rawSize <= PART_BYTES) return decode(attempt(() => compression.decompressSync(encoding, body, rawSize)))
@@ -65,5 +66,7 @@ function attempt(decompress: () => Uint8Array): Uint8Array {
 }
 
 function malformed(cause: unknown): MusterError {
-  return new MusterError('protocol-violation', 'a compressed value is damaged, or longer than it was said to be', { cause })
+  return new MusterError('protocol-violation', 'a compressed value is damaged, or longer than it was said to be', {
+    cause
+  })
 }

@@ -1,5 +1,5 @@
-import { MusterError } from '../../shared/core/errors.ts'
-import type { AskOptions, SendOptions, Value } from '../api.ts'
+import { type ErrorCode, isMusterError, MusterError } from '../../shared/core/errors.ts'
+import type { AskOptions, Value } from '../api.ts'
 import type { Answer } from './exchange.ts'
 import type { Sent } from './outgoing.ts'
 
@@ -7,14 +7,23 @@ import type { Sent } from './outgoing.ts'
 export interface Request {
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal
-  /** @throws MusterError as `send`; `refused` when it was answered already. */
-  respond(value: Value, options?: SendOptions): Promise<Sent>
+  /**
+   * Undefined when nobody took the answer.
+   * @throws MusterError `refused` when it was answered already; `value-invalid` | `too-large` | `limit-reached` | `options-invalid`.
+   */
+  respond(value: Value, options?: AskOptions): Promise<Sent | undefined>
   /** Answers with a question: resolves with the answer to that. @throws MusterError as `ask`. */
   ask(value: Value, options?: AskOptions): Promise<Answer>
 }
 
 /** Sends what answers a request over the stream it came by. */
-export type Reply = (request: OpenRequest, value: Value, wantsReply: boolean, options: SendOptions) => Promise<Sent>
+export type Reply = (request: OpenRequest, value: Value, wantsReply: boolean, options: AskOptions) => Promise<Sent>
+
+/**
+ * Not the fault of who answers, and nothing to be done about: whoever asked has heard of it, or is not there any more.
+ * A handler that answers and thinks no further must not fail, or end its program, because somebody left.
+ */
+const NOBODY_TAKES_IT: ReadonlySet<ErrorCode> = new Set(['aborted', 'closed', 'gone', 'timed-out'])
 
 export class OpenRequest implements Request {
   readonly id: number
@@ -40,14 +49,18 @@ export class OpenRequest implements Request {
     return this.#controller.signal
   }
 
-  async respond(value: Value, options: SendOptions = {}): Promise<Sent> {
-    return await this.#answer(value, false, options)
+  async respond(value: Value, options: AskOptions = {}): Promise<Sent | undefined> {
+    try {
+      return await this.#answer(value, false, options)
+    } catch (thrown) {
+      if (isMusterError(thrown) && NOBODY_TAKES_IT.has(thrown.code)) return undefined
+      throw thrown
+    }
   }
 
   async ask(value: Value, options: AskOptions = {}): Promise<Answer> {
     const { answer } = await this.#answer(value, true, options)
-    if (answer === undefined) throw new MusterError('closed')
-    return answer
+    return answer as Answer // a request ends with one, or throws
   }
 
   cancel(reason: MusterError): void {
@@ -56,7 +69,7 @@ export class OpenRequest implements Request {
     this.#controller?.abort(reason)
   }
 
-  #answer(value: Value, wantsReply: boolean, options: SendOptions): Promise<Sent> {
+  #answer(value: Value, wantsReply: boolean, options: AskOptions): Promise<Sent> {
     if (this.isAnswered) throw new MusterError('refused', 'the message was answered already')
     if (this.#cancelled !== undefined) throw this.#cancelled
     const sent = this.#reply(this, value, wantsReply, options) // what cannot be sent leaves it unanswered

@@ -47,7 +47,9 @@ export class Sender {
 
   /** A sender has one stream per topic. When it opens another, the one before is dead to it, even if we do not know yet. */
   replace(exchange: Exchange | undefined): void {
-    this.#exchange?.channel.abort(new MusterError('closed', 'the sender opened another stream for the topic'))
+    const replaced = new MusterError('closed', 'the sender opened another stream for the topic')
+    this.#exchange?.end(replaced)
+    this.#exchange?.channel.abort(replaced)
     this.#exchange = exchange
   }
 

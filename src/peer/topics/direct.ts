@@ -54,7 +54,8 @@ export class DirectMessages {
   async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
     const to = idOf(member)
     const { topic, messenger } = this.#needs
-    const now = this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
+    const now =
+      this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
     this.#judge(to)
     return { ...(await messenger.send(topic, to, value, now)), topic: topic.name }
   }

@@ -1,6 +1,6 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import { MusterError } from '../../shared/core/errors.ts'
-import type { AskOptions, Message, Receipt, SendOptions, Value, Via } from '../api.ts'
+import type { AskOptions, Message, Receipt, Value, Via } from '../api.ts'
 
 /** An answer as messaging knows it. */
 export interface RawAnswer {
@@ -12,7 +12,7 @@ export interface RawAnswer {
 /** What messaging offers where the sender waits for an answer. */
 export interface OpenRequest {
   readonly signal: AbortSignal
-  respond(value: Value, options?: SendOptions): Promise<{ readonly id: number; readonly rttMs: number }>
+  respond(value: Value, options?: AskOptions): Promise<{ readonly id: number; readonly rttMs: number } | undefined>
   ask(value: Value, options?: AskOptions): Promise<RawAnswer>
 }
 
@@ -55,9 +55,9 @@ export class ReceivedMessage implements Message {
     return this.#request?.signal ?? NEVER
   }
 
-  async respond(value: Value, options?: SendOptions): Promise<Receipt> {
-    const { id, rttMs } = await this.#open().respond(value, options)
-    return { to: this.from, topic: this.topic, id: String(id), rttMs }
+  async respond(value: Value, options?: AskOptions): Promise<Receipt | undefined> {
+    const sent = await this.#open().respond(value, options)
+    return sent && { to: this.from, topic: this.topic, id: String(sent.id), rttMs: sent.rttMs }
   }
 
   async ask(value: Value, options?: AskOptions): Promise<Message> {

@@ -7,9 +7,11 @@ import {
   type Option,
   type OptionTable,
   parseList,
+  parseSize,
   parseText,
   type Rules,
   shown,
+  sizeText,
   type Values
 } from './options.ts'
 
@@ -117,7 +119,7 @@ function valueFrom(option: Option, occurrences: readonly Occurrence[], problems:
     problems.push(`${name}: received ${all}, expected it once`)
     return undefined
   }
-  return parseText(option, name, text, problems)
+  return option.kind === 'size' ? parseSize(option, name, text, problems) : parseText(option, name, text, problems)
 }
 
 function switchWord(text: string | undefined): boolean | undefined {
@@ -155,6 +157,7 @@ function flagText(option: Option): string {
 function defaultText(option: Option): string {
   if (option.kind === 'switch') return ''
   if (option.kind === 'list') return option.default.join(',')
+  if (option.kind === 'size') return option.default === undefined ? (option.otherwise ?? '') : sizeText(option.default)
   return option.default ?? option.otherwise ?? ''
 }
 

@@ -1,9 +1,10 @@
+import { isMusterError } from './errors.ts'
 import { reportUncaught, type Undo } from './lifecycle.ts'
 
 type Events = Record<string, unknown>
 
 export interface Subscribable<E extends Events> {
-  /** Calls `listener` for each event until the returned undo is called. What it throws, also later, is raised as uncaught. */
+  /** Calls `listener` for each event until the returned undo is called. What it throws is raised as uncaught; also what its promise rejects with, unless that is a `MusterError`. */
   on<K extends keyof E>(event: K, listener: (detail: E[K]) => void): Undo
 }
 
@@ -38,7 +39,8 @@ export class Emitter<E extends Events> implements Subscribable<E> {
             result.then(
               () => true,
               thrown => {
-                reportUncaught(thrown)
+                // what Muster reports, e.g. that a member left meanwhile, is no fault of the listener's
+                if (!isMusterError(thrown)) reportUncaught(thrown)
                 return false
               }
             )

@@ -39,16 +39,28 @@ export interface SwitchOption extends OptionFacts {
   readonly default: boolean
 }
 
-export type Option = TextOption | ListOption | SwitchOption
+/** A number of bytes: `64 MiB` on a command line, 67108864 (or the same text) in code. */
+export interface SizeOption<D extends number | undefined = number | undefined> extends OptionFacts {
+  readonly kind: 'size'
+  readonly placeholder: string
+  readonly expects: string
+  readonly default: D
+  /** Says in the help what happens without a value, when `default` is undefined. */
+  readonly otherwise?: string
+}
+
+export type Option = TextOption | ListOption | SwitchOption | SizeOption
 export type OptionTable = Readonly<Record<string, Option>>
 
 type ValueOf<O> = O extends SwitchOption
   ? boolean
   : O extends ListOption<infer T>
     ? readonly T[]
-    : O extends TextOption<infer T, infer D>
-      ? T | Extract<D, undefined>
-      : never
+    : O extends SizeOption<infer D>
+      ? number | Extract<D, undefined>
+      : O extends TextOption<infer T, infer D>
+        ? T | Extract<D, undefined>
+        : never
 
 /** Every option of a table with its value, as plain data: texts stay texts. */
 export type Values<T extends OptionTable> = { readonly [K in keyof T]: ValueOf<T[K]> }
@@ -70,6 +82,12 @@ export function textOption<T extends string, D extends T | undefined>(
 
 export function listOption<T extends string>(option: TextFacts<T> & { readonly default: readonly T[] }): ListOption<T> {
   return { kind: 'list', ...option }
+}
+
+export function sizeOption<D extends number | undefined>(
+  option: OptionFacts & { readonly placeholder: string; readonly default: D; readonly otherwise?: string }
+): SizeOption<D> {
+  return { kind: 'size', expects: 'a number of bytes above zero (1048576, 512 KiB, 64 MiB)', ...option }
 }
 
 export function switchOption(option: OptionFacts & { readonly default: boolean }): SwitchOption {
@@ -112,7 +130,7 @@ export function checkOptions<T extends OptionTable>(
   return checked
 }
 
-type Value = string | boolean | readonly string[] | undefined
+type Value = string | number | boolean | readonly string[] | undefined
 
 export function defaultsOf(table: OptionTable): Record<string, Value> {
   return Object.fromEntries(Object.entries(table).map(([key, option]) => [key, option.default]))
@@ -125,6 +143,7 @@ function checkValue(option: Option, name: string, value: unknown, problems: stri
     return undefined
   }
   if (option.kind === 'text') return parseText(option, name, value, problems)
+  if (option.kind === 'size') return parseSize(option, name, value, problems)
   if (Array.isArray(value)) return parseList(option, name, value, problems)
   problems.push(`${name}: received ${shown(value)}, expected a list, each of it ${option.expects}`)
   return undefined
@@ -154,6 +173,29 @@ export function parseText(
   }
   problems.push(`${name}: received ${shown(value)}, expected ${option.expects}`)
   return undefined
+}
+
+const UNITS = ['', 'KiB', 'MiB', 'GiB'] as const
+
+/** Bytes from a number, or from digits with a unit. */
+export function parseSize(
+  { expects }: SizeOption,
+  name: string,
+  value: unknown,
+  problems: string[]
+): number | undefined {
+  const [, digits, unit = ''] = typeof value === 'string' ? (/^(\d{1,15}) ?([kmg]ib)?$/i.exec(value.trim()) ?? []) : []
+  const power = UNITS.findIndex(each => each.toLowerCase() === unit.toLowerCase())
+  const bytes = digits === undefined ? value : Number(digits) * 1024 ** power
+  if (typeof bytes === 'number' && Number.isSafeInteger(bytes) && bytes > 0) return bytes
+  problems.push(`${name}: received ${shown(value)}, expected ${expects}`)
+  return undefined
+}
+
+/** Bytes as a person writes them: `64 MiB` where that is exact. */
+export function sizeText(bytes: number): string {
+  const power = UNITS.findLastIndex((_, each) => bytes % 1024 ** each === 0)
+  return power <= 0 ? String(bytes) : `${bytes / 1024 ** power} ${UNITS[power]}`
 }
 
 export function failOn(problems: readonly string[]): void {
