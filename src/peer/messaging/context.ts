@@ -87,8 +87,9 @@ export class Context {
       return outgoing.settled(this.deadlines)
     }
     const { encodings } = outbox.terms
-    const packed = pack(encoded, { encodings, compressAbove: this.limits.compressAbove }, this.#compression)
-    return packed instanceof Promise ? packed.then(put) : put(packed)
+    const { compressAbove } = this.limits
+    const ready = pack(encoded, { encodings, compressAbove }, this.#compression)
+    return ready instanceof Promise ? ready.then(put) : put(ready)
   }
 
   /** See `unpack`. */

@@ -156,22 +156,24 @@ export class Exchange {
       throw new MusterError('protocol-violation', 'more messages than may be under way')
     }
     const value = context.unpack(arrived.value)
-    if (!(value instanceof Promise)) return this.#onValue(arrived, value)
-    value
-      .then(unpacked => this.#onValue(arrived, unpacked))
-      .catch(thrown => {
+    if (value instanceof Promise) {
+      const onFailed = (thrown: unknown): void => {
         arrived.release()
         this.channel.abort(asMusterError(thrown, 'protocol-violation'))
-      })
+      }
+      value.then(unpacked => this.#onValue(arrived, unpacked)).catch(onFailed)
+    } else this.#onValue(arrived, value)
   }
 
   #onValue(arrived: Arrived, unpacked: { readonly value: Value } | undefined): void {
     const { id, replyTo, wantsReply, mayRepeat } = arrived
     const { outbox, onMessage } = this.#needs
-    if (unpacked === undefined) return this.#finish(arrived, undefined, 'refused')
-    const { value } = unpacked
     const request = wantsReply ? this.#openRequest(arrived) : undefined
-    if (wantsReply && request === undefined) return this.#finish(arrived, undefined, 'limit-reached')
+    if (unpacked === undefined || (wantsReply && request === undefined)) {
+      this.#finish(arrived, request, unpacked === undefined ? 'refused' : 'limit-reached')
+      return
+    }
+    const { value } = unpacked
     if (replyTo !== undefined) {
       const isTaken = outbox.onReply(replyTo, { id, value, request })
       this.#finish(arrived, request, isTaken ? 'taken' : 'aborted')
@@ -187,9 +189,11 @@ export class Exchange {
     if (request?.isAnswered === true) return
     if (!isLarge(arrived)) this.#unfinished--
     if (request !== undefined) request.isCounted = false
-    if (outcome === 'taken') return this.#needs.outbox.receipt(arrived.id)
-    if (request !== undefined) this.#cancel(arrived.id, new MusterError('closed', 'the message was refused'))
-    this.#needs.outbox.refuse(arrived.id, outcome)
+    if (outcome === 'taken') this.#needs.outbox.receipt(arrived.id)
+    else {
+      if (request !== undefined) this.#cancel(arrived.id, new MusterError('closed', 'the message was refused'))
+      this.#needs.outbox.refuse(arrived.id, outcome)
+    }
   }
 
   #openRequest(arrived: Arrived): OpenRequest | undefined {

@@ -141,9 +141,9 @@ export class Inbox {
 
   #cancel(id: number): void {
     const transfer = this.#transfers.get(id)
-    if (transfer === undefined) return this.#needs.onCancelled(id)
     this.#transfers.delete(id)
-    drop(transfer)
+    if (transfer === undefined) this.#needs.onCancelled(id)
+    else drop(transfer)
   }
 
   #onIdle(transfer: Transfer): void {

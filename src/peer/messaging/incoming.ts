@@ -48,7 +48,7 @@ export class Incoming {
     if (this.#channels.size >= this.#needs.context.limits.maxStreams) return this.#refuse(channel, 'limit-reached')
     this.#channels.add(channel)
     try {
-      const batches = TEMPbatches(channel)
+      const batches = channel.batches[Symbol.asyncIterator]()
       const opened = await this.#open(channel, batches)
       if (opened === undefined) return await this.#refuse(channel, 'not-a-member')
       await this.#serveTopic(channel, opened, batches)
@@ -198,8 +198,4 @@ function keyOf(peerId: PeerId, topicId: TopicId): string {
 async function* inFront<T>(first: T, rest: AsyncIterator<T>): AsyncGenerator<T> {
   yield first
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
-}
-
-export async function* TEMPbatches(channel: Channel): AsyncGenerator<readonly Uint8Array[]> {
-  for await (const frame of channel.frames) yield [frame]
 }

@@ -174,7 +174,7 @@ export class Line {
     this.#exchange = exchange
     exchange.wake()
     try {
-      await exchange.read(TEMPbatches(channel))
+      await exchange.read(channel.batches[Symbol.asyncIterator]())
       this.#onBroken(exchange, new MusterError('closed', 'the other side closed the stream'))
       await this.#closeChannel(channel)
     } catch (thrown) {
@@ -206,8 +206,12 @@ export class Line {
   /** For those who wait for a member that is away. */
   #retryLater(): void {
     const { clock } = this.#needs.context
-    if (!this.#outbox.isWaiting) return this.#leaveWhenGone()
-    const pauseMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++, this.#outbox.waitsUntil - clock.now())
+    if (!this.#outbox.isWaiting) {
+      this.#leaveWhenGone()
+      return
+    }
+    const leftMs = this.#outbox.waitsUntil - clock.now()
+    const pauseMs = Math.min(leftMs, RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++)
     this.#undoRetry ??= clock.after(pauseMs, () => {
       this.#undoRetry = undefined
       const away = new MusterError('unreachable', 'the member did not come back in time; the message was not sent')
@@ -238,8 +242,4 @@ export class Line {
     const { limits, clock } = this.#needs.context
     return closeWithin(channel, limits.closeTimeoutMs, clock)
   }
-}
-
-export async function* TEMPbatches(channel: Channel): AsyncGenerator<readonly Uint8Array[]> {
-  for await (const frame of channel.frames) yield [frame]
 }

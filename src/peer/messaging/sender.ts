@@ -61,34 +61,31 @@ export class Sender {
     const { id, mayRepeat } = incoming
     if (mayRepeat) {
       const outcome = this.#outcomes.get(id)
-      if (outcome !== undefined) return finish(outcome)
       const isPending = this.#pending.has(id)
-      this.#pending.set(id, finish)
-      if (isPending) return // with the application already: the answer goes to where it came last
+      if (outcome === undefined) this.#pending.set(id, finish)
+      else finish(outcome)
+      if (isPending || outcome !== undefined) return // not again: the answer goes to where it came last
     }
     if (this.#isBusy || this.#queue.length > 0) this.#queue.push({ incoming, finish })
     else this.#deliver(incoming, finish)
   }
 
   #deliver(incoming: Incoming, finish: Finish): void {
-    let taking: void | Promise<void>
     try {
-      taking = this.#needs.deliver(incoming)
+      const taking = this.#needs.deliver(incoming)
+      if (taking === undefined) this.#finish(incoming, finish, 'taken')
+      else void this.#wait(taking, incoming, finish)
     } catch (thrown) {
-      return this.#finish(incoming, finish, codeOf(thrown))
+      this.#finish(incoming, finish, codeOf(thrown))
     }
-    if (taking === undefined) return this.#finish(incoming, finish, 'taken')
+  }
+
+  async #wait(taking: Promise<void>, incoming: Incoming, finish: Finish): Promise<void> {
     const holdsUp = incoming.request === undefined
     if (holdsUp) this.#isBusy = true
-    void taking
-      .then(
-        () => 'taken' as const,
-        thrown => codeOf(thrown)
-      )
-      .then(outcome => {
-        this.#finish(incoming, finish, outcome)
-        if (holdsUp) this.#next()
-      })
+    const outcome = await taking.then(() => 'taken' as const, codeOf)
+    this.#finish(incoming, finish, outcome)
+    if (holdsUp) this.#next()
   }
 
   #next(): void {
@@ -100,13 +97,16 @@ export class Sender {
 
   #finish({ id, mayRepeat }: Incoming, finish: Finish, outcome: Outcome): void {
     this.#needs.onJudged(outcome)
-    if (!mayRepeat) return finish(outcome)
     const last = this.#pending.get(id) ?? finish
+    if (mayRepeat) this.#remember(id, outcome)
+    last(outcome)
+  }
+
+  #remember(id: number, outcome: Outcome): void {
     this.#pending.delete(id)
     this.#outcomes.set(id, outcome)
     const [oldest] = this.#outcomes.keys()
     if (this.#outcomes.size > this.#needs.maxRemembered && oldest !== undefined) this.#outcomes.delete(oldest)
-    last(outcome)
   }
 }
 
