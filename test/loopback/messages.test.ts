@@ -187,7 +187,7 @@ describe('a direct message that does not arrive says why', () => {
     const waiting = ana.group.send(peerId, 'anybody?', PATIENT)
     waiting.catch(() => undefined)
     program.signal('SIGKILL')
-    await fails(waiting, 'closed') // delivered or not, nobody knows
+    await fails(waiting, 'gone') // delivered or not, nobody knows
     await eventually('it is lost', () => !seen(ana).includes(peerId), { withinMs: 60_000 })
     await fails(ana.group.send(peerId, 1), 'not-a-member')
   })
