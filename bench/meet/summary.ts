@@ -1,4 +1,4 @@
-import { figure, median, medianRatio, table } from './figures.ts'
+import { figure, median, medianRatio, table } from '../common/figures.ts'
 import type { Marks, Trial } from './newcomer.ts'
 
 /** What one network size and delay gave: the trials of each contestant, round by round; undefined where it failed. */

@@ -12,6 +12,7 @@ declare module 'hyperswarm' {
   interface Socket {
     on(event: 'error', listener: (error: Error) => void): void
     on(event: 'data', listener: (data: Uint8Array) => void): void
+    once(event: 'drain', listener: () => void): void
     write(data: Uint8Array): boolean
   }
   export default class Hyperswarm {
@@ -20,5 +21,6 @@ declare module 'hyperswarm' {
     listen(): Promise<void>
     join(topic: Uint8Array): { flushed(): Promise<boolean> }
     leave(topic: Uint8Array): Promise<void>
+    flush(): Promise<void>
   }
 }
