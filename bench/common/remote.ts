@@ -5,6 +5,9 @@ import type { Answer } from './host.ts'
 
 const HOST = fileURLToPath(new URL('./host.ts', import.meta.url))
 
+/** Longest time for a process to load its module. */
+const START_MS = 60_000
+
 /** A module's `stack` in a process of its own. */
 export interface Remote<T> {
   readonly child: ChildProcess
@@ -47,7 +50,9 @@ export async function spawnRemote<T extends object>(
     child.send({ id: key, name, args })
     return await answerTo(key)
   }
+  const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
   await answerTo(0)
+  clearTimeout(timer)
   const stack = new Proxy({} as T, {
     get: (_, name) => (name === 'then' ? undefined : (...args: unknown[]) => call(String(name), args))
   })

@@ -9,7 +9,7 @@ declare module 'hyperdht' {
 }
 
 declare module 'hyperswarm' {
-  interface Socket {
+  export interface Socket {
     on(event: 'error', listener: (error: Error) => void): void
     on(event: 'data', listener: (data: Uint8Array) => void): void
     once(event: 'drain', listener: () => void): void
@@ -21,6 +21,5 @@ declare module 'hyperswarm' {
     listen(): Promise<void>
     join(topic: Uint8Array): { flushed(): Promise<boolean> }
     leave(topic: Uint8Array): Promise<void>
-    flush(): Promise<void>
   }
 }
