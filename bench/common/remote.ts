@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Answer } from './host.ts'
 
@@ -38,7 +39,7 @@ export async function spawnRemote<T extends object>(
   })
   child.on('exit', (code, signal) => {
     for (const [key, settle] of waiting)
-      settle({ id: key, error: `the process of ${module} ended (${signal ?? code})` })
+      settle({ id: key, error: `the process of ${basename(module)} ended (${signal ?? code})` })
   })
   const answerTo = async (key: number): Promise<unknown> => {
     const answer = await new Promise<Answer>(resolve => waiting.set(key, resolve))
