@@ -1,4 +1,4 @@
-import { figure, median, medianRatio, table } from './figures.ts'
+import { figure, markdown, median, medianRatio, table } from '../common/figures.ts'
 import type { Marks, Trial } from './newcomer.ts'
 
 /** What one network size and delay gave: the trials of each contestant, round by round; undefined where it failed. */
@@ -73,8 +73,7 @@ export function tableOf(summaries: readonly Summary[]): string {
 export function markdownOf({ nodes, rttMs }: Run, summaries: readonly Summary[]): string {
   const rows = summaries.map(({ name, spans, met, of }) => {
     const cells = spans.map(({ ms, ratio }) => (Number.isFinite(ms) ? `${figure(ms)} (${figure(ratio, 2)} ×)` : '–'))
-    return `| ${[`\`${name}\``, ...cells, `${met}/${of}`].join(' | ')} |`
+    return [`\`${name}\``, ...cells, `${met}/${of}`]
   })
-  const head = `| ${nodes} nodes, ${rttMs} ms | ${Object.keys(SPANS).join(' | ')} | met |`
-  return [head, `|${' --- |'.repeat(Object.keys(SPANS).length + 2)}`, ...rows].join('\n')
+  return markdown([[`${nodes} nodes, ${rttMs} ms`, ...Object.keys(SPANS), 'met'], ...rows])
 }

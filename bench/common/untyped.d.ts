@@ -9,9 +9,10 @@ declare module 'hyperdht' {
 }
 
 declare module 'hyperswarm' {
-  interface Socket {
+  export interface Socket {
     on(event: 'error', listener: (error: Error) => void): void
     on(event: 'data', listener: (data: Uint8Array) => void): void
+    once(event: 'drain', listener: () => void): void
     write(data: Uint8Array): boolean
   }
   export default class Hyperswarm {

@@ -29,6 +29,12 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
+/** The same for a page. */
+export function markdown([head = [], ...rows]: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
 /** Milliseconds and ratios with as many digits as mean something. */
 export function figure(value: number, digits = value < 10 ? 1 : 0): string {
   return Number.isFinite(value) ? value.toFixed(digits) : '–'
