@@ -1,3 +1,4 @@
+import { shortLived } from '../../shared/core/bytes.ts'
 import { type ErrorCode, MusterError } from '../../shared/core/errors.ts'
 import { type MessageFrame, type MessageHead, messageFrameCodec } from '../../shared/wire/message.ts'
 
@@ -30,20 +31,21 @@ export function refusalCodeOf(text: string): RefusalCode {
   return REFUSAL_CODES.find(code => code === text) ?? 'refused'
 }
 
-export const openFrame = (open: NonNullable<MessageFrame['open']>): Uint8Array => messageFrameCodec.encode({ open })
+const encode = (frame: MessageFrame): Uint8Array => messageFrameCodec.encode(frame, shortLived)
 
-export const welcomeFrame = (welcome: NonNullable<MessageFrame['welcome']>): Uint8Array =>
-  messageFrameCodec.encode({ welcome })
+export const openFrame = (open: NonNullable<MessageFrame['open']>): Uint8Array => encode({ open })
 
-export const messageFrame = (message: MessageHead): Uint8Array => messageFrameCodec.encode({ message })
+export const welcomeFrame = (welcome: NonNullable<MessageFrame['welcome']>): Uint8Array => encode({ welcome })
 
-export const partFrame = (id: number, body: Uint8Array): Uint8Array => messageFrameCodec.encode({ part: { id, body } })
+export const messageFrame = (message: MessageHead): Uint8Array => encode({ message })
+
+export const partFrame = (id: number, body: Uint8Array): Uint8Array => encode({ part: { id, body } })
 
 /** Receipts for all ids from `since` to `id`. */
 export const receiptFrame = (id: number, since = id): Uint8Array =>
-  messageFrameCodec.encode({ receipt: since === id ? { id } : { id, since } })
+  encode({ receipt: since === id ? { id } : { id, since } })
 
 export const refusalFrame = (code: RefusalCode, id?: number): Uint8Array =>
-  messageFrameCodec.encode({ refusal: id === undefined ? { code } : { id, code } })
+  encode({ refusal: id === undefined ? { code } : { id, code } })
 
-export const cancelFrame = (id: number): Uint8Array => messageFrameCodec.encode({ cancel: { id } })
+export const cancelFrame = (id: number): Uint8Array => encode({ cancel: { id } })
