@@ -93,10 +93,10 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
             ownEnvelope: topicId => roster.own(topicId),
             admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
           },
-          deliver: ({ topicId, ...message }) => {
-            const group = this.#groups.get(topicId)
+          deliver: delivery => {
+            const group = this.#groups.get(delivery.topicId)
             if (group === undefined) throw new MusterError('not-a-member')
-            return group.deliver(message)
+            return group.deliver(delivery)
           },
           onProgress: (from, topicId, id, progress) => {
             this.#groups.get(topicId)?.emit('progress', { from, id, ...progress })

@@ -126,7 +126,9 @@ export class Exchange {
       while (!channel.signal.aborted) {
         const frames = this.#needs.outbox.next(PART_BYTES)
         if (frames.length === 0) break
-        await Promise.all(frames.map(frame => channel.send(frame))) // in one go, so that they leave together
+        const [frame] = frames
+        if (frames.length === 1 && frame !== undefined) await channel.send(frame)
+        else await Promise.all(frames.map(each => channel.send(each))) // in one go, so that they leave together
       }
     } catch (thrown) {
       // answers may still lie unread, so the reader says when it is over; until then nothing more is handed to it

@@ -43,6 +43,7 @@ export class Line {
   #exchange: Exchange | undefined
   #undoRetry: (() => void) | undefined
   #failures = 0
+  #usedAt = 0
 
   constructor(target: LineTarget, needs: LineNeeds) {
     this.#target = target
@@ -58,6 +59,11 @@ export class Line {
     return this.#target.to
   }
 
+  /** When something was last sent here, on the clock. */
+  get usedAt(): number {
+    return this.#usedAt
+  }
+
   /** True when nothing waits here and nothing is due. */
   get isIdle(): boolean {
     return this.#outbox.isIdle
@@ -66,6 +72,7 @@ export class Line {
   /** Takes its place in the order at once, synchronously; throws or rejects as `Group.send` says. */
   send(value: Value, options: HandOptions): Promise<Sent> {
     this.retry() // whoever does not wait hears at once whether the member is there
+    this.#usedAt = this.#needs.context.clock.now()
     return this.#needs.context.hand(this.#outbox, value, options)
   }
 

@@ -90,7 +90,7 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
   const limits: MessagingLimits = { ...DEFAULTS, ...options }
   const { node, membership, metrics, clock = systemClock, random = systemRandom } = needs
   const scope = new Scope()
-  const lines = new Map<string, Line>()
+  const lines = new Map<TopicId, Map<PeerId, Line>>()
   const now = needs.clock === undefined ? () => performance.now() : () => clock.now()
   const context = new Context(clock, now, limits, needs.compression)
   const lineNeeds = {
@@ -100,8 +100,7 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     connect: (peerId: PeerId, signal: AbortSignal) => needs.connect(peerId, signal),
     ownEnvelope: (topicId: TopicId) => membership.ownEnvelope(topicId),
     onGone(line: Line) {
-      const key = keyOf(line.to, line.topicId)
-      if (lines.get(key) === line) lines.delete(key)
+      if (lines.get(line.topicId)?.get(line.to) === line) remove(line)
     }
   }
   const incoming = new Incoming({
@@ -115,25 +114,27 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
 
   /** The line to a peer in a topic; new ones make room by closing the one idle for longest. */
   function lineTo(to: PeerId, { id: topicId, key: topicKey }: TopicRef): Line {
-    const key = keyOf(to, topicId)
-    let line = lines.get(key)
-    if (line === undefined) {
-      const toSame = [...lines.values()].filter(other => other.to === to)
-      if (toSame.length >= limits.maxStreamsPerPeer) {
-        const idle = toSame.find(other => other.isIdle)
-        if (idle !== undefined) void drop(idle)
-      }
-      line = new Line({ to, topicId, topicKey }, lineNeeds)
-      lines.set(key, line)
-    } else if (lines.size > 1) {
-      lines.delete(key) // the map's order is that of the last use
-      lines.set(key, line)
+    const known = lines.get(topicId)?.get(to)
+    if (known !== undefined) return known
+    const toSame = [...lines.values()].flatMap(byPeer => byPeer.get(to) ?? [])
+    if (toSame.length >= limits.maxStreamsPerPeer) {
+      const [idlest] = toSame.filter(other => other.isIdle).sort((a, b) => a.usedAt - b.usedAt)
+      if (idlest !== undefined) void drop(idlest)
     }
+    const line = new Line({ to, topicId, topicKey }, lineNeeds)
+    const inTopic = lines.get(topicId) ?? new Map<PeerId, Line>()
+    lines.set(topicId, inTopic.set(to, line))
     return line
   }
 
+  function remove({ topicId, to }: Line): void {
+    const inTopic = lines.get(topicId)
+    inTopic?.delete(to)
+    if (inTopic?.size === 0) lines.delete(topicId)
+  }
+
   function drop(line: Line): Promise<void> {
-    lines.delete(keyOf(line.to, line.topicId))
+    remove(line)
     return line.close()
   }
 
@@ -146,20 +147,23 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     return lineTo(to, topic).send(value, handOptions)
   }
 
-  async function counted(topic: TopicRef, to: PeerId, value: Value, handOptions: HandOptions): Promise<Sent> {
+  function counted(topic: TopicRef, to: PeerId, value: Value, handOptions: HandOptions): Promise<Sent> {
+    let sending: Promise<Sent>
     try {
-      const sent = await hand(topic, to, value, handOptions)
-      metrics?.onSent('receipt', sent.rttMs)
-      return sent
+      sending = hand(topic, to, value, handOptions)
     } catch (thrown) {
-      const error = asMusterError(thrown, 'closed')
-      metrics?.onSent(error.code)
-      throw error
+      sending = Promise.reject(asMusterError(thrown, 'closed'))
     }
+    if (metrics === undefined) return sending
+    sending.then(
+      ({ rttMs }) => metrics.onSent('receipt', rttMs),
+      (error: MusterError) => metrics.onSent(error.code)
+    )
+    return sending
   }
 
   scope.defer(() => incoming.close())
-  scope.defer(() => Promise.all([...lines.values()].map(drop)))
+  scope.defer(() => Promise.all([...lines.values()].flatMap(byPeer => [...byPeer.values()]).map(drop)))
   scope.defer(
     node.handle(
       MESSAGE_PROTOCOL,
@@ -183,19 +187,15 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     },
     abandon(topicId, peerId) {
       const error = new MusterError('gone', 'the member left or was lost; the message may have been delivered or not')
-      void lines.get(keyOf(peerId, topicId))?.abandon(error)
+      void lines.get(topicId)?.get(peerId)?.abandon(error)
       incoming.abandon(topicId, peerId, error)
     },
     retry(topicId, peerId) {
-      lines.get(keyOf(peerId, topicId))?.retry()
+      lines.get(topicId)?.get(peerId)?.retry()
     },
     async forget(topicId) {
-      const own = [...lines.values()].filter(line => line.topicId === topicId)
+      const own = [...(lines.get(topicId)?.values() ?? [])]
       await Promise.all([...own.map(drop), incoming.forget(topicId)])
     }
   }
-}
-
-function keyOf(peerId: PeerId, topicId: TopicId): string {
-  return `${peerId} ${topicId}`
 }

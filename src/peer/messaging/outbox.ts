@@ -1,10 +1,10 @@
 import { MusterError } from '../../shared/core/errors.ts'
-import { PART_BYTES } from '../../shared/wire/message.ts'
+import { type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
 import type { Answer } from './exchange.ts'
 import { refusalError } from './failure.ts'
 import { cancelFrame, messageFrame, partFrame, type RefusalCode, receiptFrame, refusalFrame } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
-import { type Outgoing, tooMany } from './outgoing.ts'
+import { type Outgoing, type Sent, tooMany } from './outgoing.ts'
 
 export interface OutboxNeeds {
   /** Milliseconds, as fine as can be had. */
@@ -16,6 +16,8 @@ export interface OutboxNeeds {
   /** There is something new to say. */
   wake(): void
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** What the other side of a stream said of itself. */
 export interface Terms {
@@ -152,7 +154,7 @@ export class Outbox {
     const outgoing = asked ?? this.#unhand(replyTo)
     this.#asked.delete(replyTo)
     if (outgoing.isSettled) return false
-    outgoing.resolve({ ...this.#sent(outgoing), answer })
+    outgoing.resolve(this.#sent(outgoing, answer))
     return true
   }
 
@@ -252,16 +254,16 @@ export class Outbox {
     if (outgoing.id === 0) outgoing.id = this.#needs.nextId() // what is said again keeps its id
     outgoing.handedAt = this.#needs.now()
     this.#handed.set(outgoing.id, outgoing)
-    return messageFrame({
-      id: outgoing.id,
-      kind: value.kind,
-      body,
-      ...(replyTo === undefined ? {} : { replyTo }),
-      ...(wantsReply ? { wantsReply } : {}),
-      ...(isLarge ? { size: value.body.length } : {}),
-      ...(value.encoding === undefined ? {} : { encoding: value.encoding, rawSize: value.rawSize }),
-      ...(waitUntil > 0 && !isLarge && !wantsReply ? { mayRepeat: true } : {})
-    })
+    const head: Writable<MessageHead> = { id: outgoing.id, kind: value.kind, body }
+    if (replyTo !== undefined) head.replyTo = replyTo
+    if (wantsReply) head.wantsReply = true
+    if (isLarge) head.size = value.body.length
+    if (value.encoding !== undefined) {
+      head.encoding = value.encoding
+      head.rawSize = value.rawSize
+    }
+    if (waitUntil > 0 && !isLarge && !wantsReply) head.mayRepeat = true
+    return messageFrame(head)
   }
 
   #unhand(id: number): Outgoing {
@@ -342,7 +344,7 @@ export class Outbox {
     this.#answers.push(receiptFrame(id, since))
   }
 
-  #sent({ id, handedAt }: Outgoing): { id: number; rttMs: number; answer: undefined } {
-    return { id, rttMs: Math.max(0, this.#needs.now() - handedAt), answer: undefined }
+  #sent({ id, handedAt }: Outgoing, answer?: Answer): Sent {
+    return { id, rttMs: Math.max(0, this.#needs.now() - handedAt), answer }
   }
 }

@@ -57,7 +57,8 @@ export class DirectMessages {
     const now =
       this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
     this.#judge(to)
-    return { ...(await messenger.send(topic, to, value, now)), topic: topic.name }
+    const { id, rttMs } = await messenger.send(topic, to, value, now)
+    return { to, topic: topic.name, id, rttMs }
   }
 
   async ask(member: Member | PeerId, value: Value, options: AskOptions = {}): Promise<Message> {
@@ -128,9 +129,11 @@ export class DirectMessages {
 
   #judge(to: PeerId): void {
     const { topic, signal, member, beforeSend } = this.#needs
-    const name = JSON.stringify(topic.name)
-    if (signal.aborted) throw new MusterError('closed', `the group ${name} was left; the message was not sent`)
+    if (signal.aborted) {
+      throw new MusterError('closed', `the group ${JSON.stringify(topic.name)} was left; the message was not sent`)
+    }
     if (member(to)?.isShown !== true) {
+      const name = JSON.stringify(topic.name)
       throw new MusterError('not-a-member', `${to} is not a member of ${name}; the message was not sent`)
     }
     beforeSend(to)

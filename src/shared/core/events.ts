@@ -30,7 +30,9 @@ export class Emitter<E extends Events> implements Subscribable<E> {
   offer<K extends keyof E>(event: K, detail: E[K]): boolean | Promise<boolean> {
     let isTaken = true
     let pending: Array<Promise<boolean>> | undefined
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+    const listeners = this.#listeners.get(event)
+    if (listeners === undefined) return true
+    for (const listener of listeners.size > 1 ? [...listeners] : listeners) {
       try {
         const result = (listener as (detail: E[K]) => unknown)(detail)
         if (result instanceof Promise) {

@@ -52,7 +52,18 @@ const fromUtf8 = new TextDecoder('utf-8', { fatal: true })
 
 /** A protobuf (proto3) codec for one message. `repeated: n` accepts at most n elements. */
 export function codec<const S extends Schema>(schema: S): Codec<Shape<S>> {
-  return new TableCodec(schema) as unknown as Codec<Shape<S>>
+  const table = new Table(schema)
+  const made: TableCodec = {
+    table,
+    encode: (message, allocate = exactly) => table.encode(message, allocate),
+    decode: bytes => table.decode(bytes)
+  }
+  return made as unknown as Codec<Shape<S>>
+}
+
+/** What `codec` makes: inner messages are read and written in place. */
+interface TableCodec extends Codec<Message> {
+  readonly table: Table
 }
 
 type Message = Record<string, unknown>
@@ -75,7 +86,7 @@ interface Notes {
 }
 
 /** Two walks over a value: the first adds up the length, the second writes into one buffer of that length. */
-class TableCodec implements Codec<Message> {
+class Table {
   readonly #entries: readonly Entry[]
   readonly #byTag: ReadonlyMap<number, Entry>
 
@@ -88,7 +99,7 @@ class TableCodec implements Codec<Message> {
     this.#byTag = new Map(this.#entries.map(entry => [entry.tag, entry]))
   }
 
-  encode(message: Message, allocate = exactly): Uint8Array {
+  encode(message: Message, allocate: (length: number) => Uint8Array): Uint8Array {
     const notes: Notes = { items: [], next: 0 }
     const bytes = allocate(this.length(message, notes))
     this.write(message, bytes, 0, notes)
@@ -166,8 +177,8 @@ function wireTypeOf(field: One): number {
     : WIRE_TYPE.lengthDelimited
 }
 
-function inner(field: MessageField): TableCodec {
-  return field.message as unknown as TableCodec
+function inner(field: MessageField): Table {
+  return (field.message as TableCodec).table
 }
 
 function lengthOf(field: One, item: unknown, notes: Notes): number {
