@@ -219,6 +219,11 @@ export interface Peer extends Closable, Subscribable<PeerEvents> {
    * @throws MusterError `address-invalid` | `unreachable` | `timed-out` | `bootstrap-identity-changed`.
    */
   connect(address: string, options?: WaitOptions): Promise<PeerId>
+  /**
+   * Gives up a way into the network: the address is not dialled any more, and its connection is closed. Members stay.
+   * @throws MusterError `address-invalid`; `unreachable` when it is none of those that are kept.
+   */
+  disconnect(address: string): Promise<void>
   status(): Promise<Status>
   /** The port below, for what Muster does not wrap. */
   readonly node: Node

@@ -166,6 +166,11 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     return await this.#host.supervisor.connect(parseAddress(address), options)
   }
 
+  async disconnect(address: string): Promise<void> {
+    if (await this.#host.supervisor.remove(parseAddress(address).address)) return
+    throw new MusterError('unreachable', `${address} is none of the addresses that are kept connected`)
+  }
+
   async status(): Promise<Status> {
     return await this.#host.status()
   }

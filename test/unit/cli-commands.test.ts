@@ -208,6 +208,16 @@ describe('the other commands', () => {
     assert.equal(record.error().code, 'command-invalid')
   })
 
+  it('/disconnect says what is given up', async () => {
+    const { record, type } = await console()
+    await type('/disconnect 127.0.0.1:8468')
+    assert.deepEqual(record.all('disconnected'), [{ event: 'disconnected', address: '127.0.0.1:8468' }])
+    await type('/disconnect nonsense')
+    assert.equal(record.error().code, 'address-invalid')
+    await type('/disconnect')
+    assert.equal(record.error().code, 'command-invalid')
+  })
+
   it('/connect says whom it reached', async () => {
     const { record, type } = await console()
     await type('/connect 127.0.0.1:8468')

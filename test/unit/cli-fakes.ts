@@ -124,6 +124,10 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
     return memberOf('boot01').peerId
   }
 
+  async disconnect(address: string): Promise<void> {
+    if (!address.includes(':')) throw new MusterError('address-invalid', `${address} is no address`)
+  }
+
   async status(): Promise<Status> {
     return {
       role: 'peer',

@@ -41,6 +41,7 @@ const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
   topic: [{ event: 'topic', topic }],
   members: [{ event: 'members', topic, members: [member] }],
   connected: [{ event: 'connected', peerId: member.peerId }],
+  disconnected: [{ event: 'disconnected', address: '127.0.0.1:8468' }],
   status: [{ event: 'status', status: {} as Status }],
   help: [{ event: 'help', commands: [] }],
   hint: [{ event: 'hint', text: 'for people' }]

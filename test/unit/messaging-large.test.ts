@@ -158,7 +158,7 @@ describe('a large value', () => {
     const [ana, bob] = [await world.talker({ clock }), await world.talker({ clock })]
     const sending = ana.send(bob, new Uint8Array(4 * MIB), { timeoutMs: 2000 })
     let isOver = false
-    sending.finally(() => {
+    void sending.finally(() => {
       isOver = true
     })
     let tookMs = 0

@@ -271,3 +271,28 @@ describe('who answers at a supervised address', () => {
     assert.ok(supervisor.hasTriedAll)
   })
 })
+
+describe('an address that is removed', () => {
+  it('is left, and dialled no more, whether it was up or not; another that leads to the same peer keeps it', async () => {
+    const world = new World()
+    const door = '/ip4/192.0.2.2/tcp/8468'
+    world.answers.set(HUB, 'hub')
+    world.answers.set(door, 'hub')
+    await using supervisor = world.supervise([{ address: HUB }, { address: door }])
+    await settled()
+    assert.equal(await supervisor.remove(HUB), true)
+    assert.deepEqual([supervisor.up, [...world.connected]], [['hub'], ['hub']])
+    assert.equal(await supervisor.remove(door), true)
+    assert.deepEqual([supervisor.up, [...world.connected]], [[], []])
+    assert.equal(await supervisor.remove(door), false)
+    supervisor.add({ address: '/ip4/192.0.2.3/tcp/8468' }) // nobody answers there
+    await settled()
+    assert.equal(await supervisor.remove('/ip4/192.0.2.3/tcp/8468'), true)
+    const { length } = world.dials
+    await world.pass(5 * MINUTE_MS)
+    assert.equal(world.dials.length, length)
+    await supervisor.connect({ address: HUB }) // and may come back
+    await settled()
+    assert.deepEqual(supervisor.up, ['hub'])
+  })
+})

@@ -79,6 +79,16 @@ export const COMMANDS: readonly Command[] = [
     }
   },
   {
+    name: 'disconnect',
+    usage: '/disconnect <address>',
+    help: 'Gives up one way into the network; members stay.',
+    async run(session, rest) {
+      if (rest === '') throw expected('disconnect', 'an address that was given with --bootstrap or /connect')
+      await session.peer.disconnect(rest)
+      session.printer.print({ event: 'disconnected', address: rest })
+    }
+  },
+  {
     name: 'status',
     usage: '/status',
     help: 'Shows identity, addresses, connections, topics and storage.',

@@ -60,6 +60,7 @@ export type CliEvent =
   | { readonly event: 'topic'; readonly topic: string }
   | { readonly event: 'members'; readonly topic: string; readonly members: readonly ShownMember[] }
   | { readonly event: 'connected'; readonly peerId: PeerId }
+  | { readonly event: 'disconnected'; readonly address: string }
   | { readonly event: 'status'; readonly status: Status }
   | { readonly event: 'help'; readonly commands: readonly ShownCommand[] }
   /** Advice for people; JSON lines leave it out. */

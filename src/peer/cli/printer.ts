@@ -66,6 +66,8 @@ function jsonFields(event: CliEvent): object | undefined {
       return { topic: event.topic, members: event.members.map(jsonMember) }
     case 'connected':
       return { peerId: event.peerId }
+    case 'disconnected':
+      return { address: event.address }
     case 'status':
       return { status: event.status }
     case 'help':
@@ -149,6 +151,8 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
       ]
     case 'connected':
       return [`${paint('green', '✓')} connected to ${event.peerId}`]
+    case 'disconnected':
+      return [`${paint('green', '✓')} ${event.address} is not dialled any more`]
     case 'status':
       return statusLines(event.status)
     case 'help':

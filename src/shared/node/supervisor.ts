@@ -49,6 +49,8 @@ export interface Supervisor extends Closable, Subscribable<SupervisorEvents> {
    * @throws MusterError `unreachable` | `timed-out` | `aborted` | `bootstrap-identity-changed`.
    */
   connect(target: DialAddress, options?: WaitOptions): Promise<PeerId>
+  /** Keeps an address connected no longer, and closes the connection unless another address of the list leads there. False when it is not in the list. */
+  remove(address: string): Promise<boolean>
 }
 
 export function createSupervisor(needs: SupervisorNeeds, targets: readonly DialAddress[]): Supervisor {
@@ -71,11 +73,17 @@ export function redialPauseMs(attempt: number, random: Random): number {
   return full / 2 + (random() * full) / 2
 }
 
+interface Target {
+  tried: boolean
+  up: PeerId | undefined
+  readonly removed: AbortController
+}
+
 class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
   readonly signal: AbortSignal
   readonly #needs: SupervisorNeeds
   readonly #scope = new Scope()
-  readonly #targets = new Map<string, { tried: boolean; up: PeerId | undefined }>()
+  readonly #targets = new Map<string, Target>()
 
   constructor(needs: SupervisorNeeds) {
     super()
@@ -93,11 +101,23 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
 
   add(target: DialAddress): void {
     if (this.#targets.has(target.address) || this.signal.aborted) return
-    this.#targets.set(target.address, { tried: false, up: undefined })
-    const loop = this.#keep(target).catch(thrown => {
-      if (!this.signal.aborted) reportUncaught(thrown)
+    const state: Target = { tried: false, up: undefined, removed: new AbortController() }
+    this.#targets.set(target.address, state)
+    const signal = AbortSignal.any([this.signal, state.removed.signal])
+    const loop = this.#keep(target, state, signal).catch(thrown => {
+      if (!signal.aborted) reportUncaught(thrown)
     })
     this.#scope.defer(() => loop)
+  }
+
+  async remove(address: string): Promise<boolean> {
+    const state = this.#targets.get(address)
+    if (state === undefined) return false
+    const { up } = state
+    this.#targets.delete(address)
+    state.removed.abort(new MusterError('closed', 'the address was removed'))
+    if (up !== undefined && !this.up.includes(up)) await this.#needs.node.disconnect(up)
+    return true
   }
 
   async connect(target: DialAddress, { signal }: WaitOptions = {}): Promise<PeerId> {
@@ -115,25 +135,23 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
     await this.close()
   }
 
-  async #keep(target: DialAddress): Promise<void> {
+  async #keep(target: DialAddress, state: Target, signal: AbortSignal): Promise<void> {
     const { clock, random, log, onRedial } = this.#needs
-    const state = this.#targets.get(target.address)
-    if (state === undefined) return
     let lastProblem = ''
-    for (let attempt = 1; !this.signal.aborted; attempt++) {
+    for (let attempt = 1; !signal.aborted; attempt++) {
       if (attempt > 1) {
-        await sleep(clock, redialPauseMs(attempt - 1, random), this.signal)
+        await sleep(clock, redialPauseMs(attempt - 1, random), signal)
         onRedial?.()
       }
       try {
-        const peerId = await this.#connect(target, this.signal)
+        const peerId = await this.#connect(target, signal)
         state.tried = true
         lastProblem = ''
         const since = clock.now()
-        await this.#whileUp(target, peerId, state)
+        await this.#whileUp(target, peerId, state, signal)
         if (clock.now() - since >= STABLE_MS) attempt = 0
       } catch (thrown) {
-        if (this.signal.aborted) return
+        if (signal.aborted) return
         const error = asMusterError(thrown, 'unreachable')
         log.debug({ err: error, address: target.address, attempt }, 'bootstrap not reached')
         if (error.code !== lastProblem) this.emit('problem', asProblem(error, target.address))
@@ -162,7 +180,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
     return peerId
   }
 
-  async #whileUp(target: DialAddress, peerId: PeerId, state: { up: PeerId | undefined }): Promise<void> {
+  async #whileUp(target: DialAddress, peerId: PeerId, state: Target, signal: AbortSignal): Promise<void> {
     const { node } = this.#needs
     const { address } = target
     const lost = Promise.withResolvers<void>()
@@ -170,7 +188,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
       if (gone.peerId === peerId) lost.resolve()
     })
     const onAbort = (): void => lost.resolve()
-    this.signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
       if (!node.isConnected(peerId)) return
       state.up = peerId
@@ -178,7 +196,7 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
       await lost.promise
     } finally {
       undo()
-      this.signal.removeEventListener('abort', onAbort)
+      signal.removeEventListener('abort', onAbort)
       if (state.up !== undefined) {
         state.up = undefined
         this.emit('down', { peerId, address })
