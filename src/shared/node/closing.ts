@@ -1,10 +1,10 @@
-import type { Clock } from '../../shared/core/clock.ts'
-import { MusterError } from '../../shared/core/errors.ts'
-import type { Channel } from '../../shared/node/port.ts'
+import type { Clock } from '../core/clock.ts'
+import { MusterError } from '../core/errors.ts'
+import type { Channel } from './port.ts'
 
 /** Closes a channel after what is buffered left, or resets it when that takes longer than `ms`. Never rejects. */
 export async function closeWithin(channel: Channel, ms: number, clock: Clock): Promise<void> {
-  const closed = new MusterError('closed', 'the message stream was closed')
+  const closed = new MusterError('closed', 'the stream was closed')
   const stop = clock.after(ms, () => channel.abort(closed))
   try {
     await new Promise<void>((resolve, reject) => {
