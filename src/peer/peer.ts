@@ -15,6 +15,8 @@ import type { Group, Peer, PeerEvents } from './api.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
+import { streamCounts } from './streams/counts.ts'
+import { createStreams, type RawStreams, type StreamsNeeds } from './streams/streams.ts'
 import { TopicGroup } from './topics/group.ts'
 
 /** What `createPeer` takes; the README lists every setting with its default. */
@@ -59,6 +61,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #scope: Scope
   readonly #host: Host
   readonly #messaging: Messaging
+  readonly #streams: RawStreams
   readonly #groups = new Map<string, TopicGroup>()
   readonly #joining = new Set<string>()
   readonly #usesRoster: boolean
@@ -83,14 +86,17 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.#usesRoster = values.roster
     this.#validityMs = tuning.validityMs ?? PROVIDER_VALIDITY_MS
     this.#maxMesh = tuning.maxMesh
+    const connect = async (peerId: PeerId, signal: AbortSignal): Promise<void> => await this.#reach(peerId, signal)
+    const membership: StreamsNeeds['membership'] = {
+      ownEnvelope: topicId => roster.own(topicId),
+      admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+    }
+    this.#streams = scope.own(createStreams({ node, connect, membership, metrics: streamCounts(metrics), log }))
     this.#messaging = scope.own(
       createMessaging({
         node,
-        connect: async (peerId, signal) => await this.#reach(peerId, signal),
-        membership: {
-          ownEnvelope: topicId => roster.own(topicId),
-          admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
-        },
+        connect,
+        membership,
         deliver: ({ topicId, ...message }) => {
           const group = this.#groups.get(topicId)
           if (group === undefined) throw new MusterError('not-a-member')
@@ -129,7 +135,15 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
       const { node, roster, supervisor } = this.#host
       const group = new TopicGroup(
         topic,
-        { node, roster, bootstraps: supervisor, messaging: this.#messaging, clock: systemClock, log: this.#log },
+        {
+          node,
+          roster,
+          bootstraps: supervisor,
+          messaging: this.#messaging,
+          streams: this.#streams,
+          clock: systemClock,
+          log: this.#log
+        },
         {
           name: this.name,
           usesRoster: this.#usesRoster,

@@ -55,7 +55,11 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
   { roster: /^src\/shared\/roster\//, records: /^src\/shared\/records\//, status: /^src\/shared\/status\// },
   // what a participant speaks of; types only
   { 'peer/api': /^src\/peer\/api\.ts$/ },
-  { 'peer/topics': /^src\/peer\/topics\//, 'peer/messaging': /^src\/peer\/messaging\// },
+  {
+    'peer/topics': /^src\/peer\/topics\//,
+    'peer/messaging': /^src\/peer\/messaging\//,
+    'peer/streams': /^src\/peer\/streams\//
+  },
   { host: /^src\/shared\/host\// },
   { bootstrap: /^src\/bootstrap\/(bootstrap|options)\.ts$/, peer: /^src\/peer\/(peer|options)\.ts$/ },
   { testnet: /^src\/testnet\.ts$/ },

@@ -1,12 +1,22 @@
 import { PassThrough, Writable } from 'node:stream'
-import type { Group, GroupEvents, Member, Message, Peer, PeerEvents, Receipt, Value } from '../../src/peer/api.ts'
+import type {
+  ByteStream,
+  Group,
+  GroupEvents,
+  Member,
+  Message,
+  Peer,
+  PeerEvents,
+  Receipt,
+  Value
+} from '../../src/peer/api.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
 import type { Host } from '../../src/peer/cli/host.ts'
 import type { Printer } from '../../src/peer/cli/printer.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { Emitter } from '../../src/shared/core/events.ts'
-import { Scope } from '../../src/shared/core/lifecycle.ts'
+import { Scope, type Undo } from '../../src/shared/core/lifecycle.ts'
 import { normalTopicName } from '../../src/shared/core/topic.ts'
 import type { Node } from '../../src/shared/node/port.ts'
 import type { Status } from '../../src/shared/status/status.ts'
@@ -54,6 +64,18 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     if (failure !== undefined) throw failure
     this.sent.push({ to, value })
     return { to, topic: this.topic, id: String(this.sent.length), rttMs: 1.25 }
+  }
+
+  /** Opens streams; tests that want some replace it. */
+  openStream = async (_member: Member | PeerId, _name: string): Promise<ByteStream> => {
+    throw new MusterError('no-handler')
+  }
+
+  readonly handlers = new Map<string, (stream: ByteStream) => void | Promise<void>>()
+
+  onStream(name: string, handler: (stream: ByteStream) => void | Promise<void>): Undo {
+    this.handlers.set(name, handler)
+    return () => this.handlers.delete(name)
   }
 
   leave(): Promise<void> {

@@ -1,16 +1,24 @@
 import type { PeerAddress, PeerId } from '../../shared/core/address.ts'
-import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Emitter } from '../../shared/core/events.ts'
-import { Scope } from '../../shared/core/lifecycle.ts'
-import type { Log } from '../../shared/core/log.ts'
+import { Scope, type Undo } from '../../shared/core/lifecycle.ts'
 import type { Topic } from '../../shared/core/topic.ts'
-import type { Node } from '../../shared/node/port.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
-import type { Roster } from '../../shared/roster/roster.ts'
-import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import type {
+  ByteStream,
+  Group,
+  GroupEvents,
+  LeaveReason,
+  Member,
+  Message,
+  OpenStreamOptions,
+  Receipt,
+  SendOptions,
+  Value
+} from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
-import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
+import type { GroupNeeds, GroupOptions } from './group-needs.ts'
+import { isLive, type KnownMember, MAX_MESH, memberOf, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
 const MAX_KNOWN = 4_096
@@ -23,39 +31,6 @@ const MAX_TOLD = 64
 const STOP_PROVIDING_MS = 250
 /** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
 const REMEMBERED_AFTER_MS = 1_000
-
-export interface GroupNeeds {
-  readonly node: Pick<Node, 'connect' | 'isConnected' | 'connections' | 'dht' | 'peerId'>
-  readonly roster: Roster
-  readonly bootstraps: {
-    readonly up: readonly PeerId[]
-    on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
-  }
-  readonly messaging: {
-    send(
-      topicId: string,
-      topicKey: Uint8Array,
-      to: PeerId,
-      value: Value,
-      options?: SendOptions
-    ): Promise<Omit<Receipt, 'topic'>>
-    forget(topicId: string): Promise<void>
-  }
-  readonly clock: Clock
-  readonly log: Log
-}
-
-export interface GroupOptions {
-  readonly name: string | undefined
-  /** False: bootstraps are not asked and rumours are not followed; the DHT alone names candidates. */
-  readonly usesRoster: boolean
-  readonly providerValidityMs: number
-  /** Members a connection is kept to; {@link MAX_MESH} by default. */
-  readonly maxMesh?: number
-  readonly onClosed: () => void
-  /** A bootstrap answers, but does not speak the topic protocol of this network. */
-  readonly onMismatch: (peerId: PeerId) => void
-}
 
 /** One topic this peer is in. Members are proven: shown once their signed record is verified and they were reached. */
 export class TopicGroup extends Emitter<GroupEvents> implements Group {
@@ -120,20 +95,19 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
-    const to = typeof member === 'string' ? member : member.peerId
-    if (this.signal.aborted)
-      throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left; the message was not sent`)
-    if (this.#known.get(to)?.isShown !== true) {
-      throw new MusterError(
-        'not-a-member',
-        `${to} is not a member of ${JSON.stringify(this.topic)}; the message was not sent`
-      )
-    }
-    // listed only so far, though there is a connection by now, e.g. one of the DHT's
-    if (this.#known.get(to)?.state !== 'live' && this.#needs.node.isConnected(to))
-      this.#needs.roster.confirm(this.topicId, to)
+    const to = this.#receiver(member, 'the message was not sent')
     const receipt = await this.#needs.messaging.send(this.#topic.id, this.#topic.key, to, value, options)
     return { ...receipt, topic: this.topic }
+  }
+
+  async openStream(member: Member | PeerId, name: string, options: OpenStreamOptions = {}): Promise<ByteStream> {
+    const to = this.#receiver(member, 'no stream was opened')
+    return await this.#needs.streams.open(this.#topic, to, name, options)
+  }
+
+  onStream(name: string, handler: (stream: ByteStream) => void | Promise<void>): Undo {
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left`)
+    return this.#needs.streams.handle(this.#topic, name, handler)
   }
 
   /** Hands a message that came for this group to whoever listens. */
@@ -152,6 +126,17 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#needs.roster.confirm(this.#topic.id, peerId)
   }
 
+  /** The member that is meant; one that was listed only so far, though there is a connection by now, counts as live. */
+  #receiver(member: Member | PeerId, failed: string): PeerId {
+    const to = typeof member === 'string' ? member : member.peerId
+    const topic = JSON.stringify(this.topic)
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${topic} was left; ${failed}`)
+    const known = this.#known.get(to)
+    if (known?.isShown !== true) throw new MusterError('not-a-member', `${to} is not a member of ${topic}; ${failed}`)
+    if (!isLive(known) && this.#needs.node.isConnected(to)) this.#needs.roster.confirm(this.topicId, to)
+    return to
+  }
+
   leave(): Promise<void> {
     return this.close()
   }
@@ -165,7 +150,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   async #sayGoodbye(): Promise<void> {
-    const { roster, messaging, node, clock } = this.#needs
+    const { roster, messaging, streams, node, clock } = this.#needs
     const announcement = this.#announcement
     const closed = announcement?.close()
     if (announcement !== undefined) {
@@ -177,7 +162,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     const connected = node.connections().map(({ peerId }) => peerId)
     const holders = announcement?.areHoldersKnown === false ? connected.slice(0, MAX_TOLD) : []
     await roster.exit(this.#topic.id, [...new Set([...(announcement?.holders ?? []), ...holders])])
-    await Promise.all([messaging.forget(this.#topic.id), closed])
+    await Promise.all([messaging.forget(this.#topic.id), streams.forget(this.#topic.id), closed])
   }
 
   // — finding —
@@ -274,6 +259,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #onGone(record: MemberRecord, reason: LeaveReason): void {
     const known = this.#known.get(record.peerId)
     if (record.topicId !== this.topicId || known === undefined) return
+    this.#needs.streams.drop(this.topicId, record.peerId, reason)
     const wasShown = known.isShown
     if (reason === 'goodbye') this.#known.delete(record.peerId)
     else {
@@ -334,12 +320,4 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       this.#plan()
     }
   }
-}
-
-function isLive({ state }: KnownMember): boolean {
-  return state === 'live'
-}
-
-function memberOf({ record, state }: KnownMember): Member {
-  return { peerId: record.peerId, name: record.name, addresses: record.addresses, verified: state === 'live' }
 }
