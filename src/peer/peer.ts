@@ -58,6 +58,8 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly signal: AbortSignal
   /** Where health, status and metrics are served; undefined when HTTP is off. */
   readonly httpUrl: string | undefined
+  /** Where this peer keeps its data; undefined when it keeps nothing on disk. */
+  readonly dataFolder: string | undefined
   readonly #scope: Scope
   readonly #host: Host
   readonly #messaging: Messaging
@@ -80,6 +82,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.node = node
     this.signal = scope.signal
     this.httpUrl = host.httpUrl
+    this.dataFolder = host.store.path
     this.#scope = scope
     this.#host = host
     this.#log = log

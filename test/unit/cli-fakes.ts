@@ -96,6 +96,7 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly name: string | undefined
   readonly addresses = [`/ip4/127.0.0.1/tcp/4000/p2p/${SELF}`]
   readonly httpUrl = undefined
+  readonly dataFolder = undefined
   readonly groups: FakeGroup[] = []
   readonly node = undefined as unknown as Node
   isReady = false
