@@ -10,7 +10,7 @@ import type { Program } from '../support/process.ts'
 
 const options = { timeout: 180_000 }
 /** Far more than what two sockets and their streams hold at once; sparse on disk. */
-const LARGE_BYTES = 512 * 1024 * 1024
+const LARGE_BYTES = 192 * 1024 * 1024
 
 interface Friends extends AsyncDisposable {
   readonly lines: CommandLines
@@ -31,7 +31,7 @@ test(
   '/send-file puts a file into the data folder of the other side, beside one of the same name',
   options,
   async () => {
-    await using all = await friends(lines => ['--data', lines.folder.at('ben')])
+    await using all = await friends(({ folder }) => ['--data', folder.at('ben')])
     const { lines, ana, ben } = all
     const path = lines.folder.at('a report.txt')
     const content = Buffer.alloc(5_000_000, 'worth reading. ')
@@ -56,7 +56,7 @@ test(
 )
 
 test('a large file tells how far it is, at both ends, and arrives whole', options, async () => {
-  await using all = await friends(lines => ['--memory', '--files', lines.folder.at('from friends')])
+  await using all = await friends(({ folder }) => ['--memory', '--files', folder.at('from friends')])
   const { lines, ana, ben } = all
   const path = await sparse(lines)
   ana.type(`/send-file ben "${path}"`)
@@ -74,14 +74,14 @@ test('a large file tells how far it is, at both ends, and arrives whole', option
     }
     const times = told.map(({ at }) => Date.parse(at))
     assert.ok(
-      times.every((time, at) => at === 0 || time - (times[at - 1] ?? 0) >= 990),
+      times.every((time, at) => at === 0 || time - (times[at - 1] ?? 0) >= 950),
       times.join()
     )
   }
 })
 
 test('a transfer that is cut leaves nothing behind, and both sides say so', options, async () => {
-  await using all = await friends(lines => ['--memory', '--files', lines.folder.at('files')])
+  await using all = await friends(keepsFiles)
   const { lines, ana, ben } = all
   const folder = lines.folder.at('files')
   const path = await sparse(lines)
@@ -95,7 +95,7 @@ test('a transfer that is cut leaves nothing behind, and both sides say so', opti
 })
 
 test('a receiver that stops half-way leaves nothing behind, and the sender hears of it', options, async () => {
-  await using all = await friends(lines => ['--memory', '--files', lines.folder.at('files')])
+  await using all = await friends(keepsFiles)
   const { lines, ana, ben } = all
   const folder = lines.folder.at('files')
   const path = await sparse(lines)
@@ -118,6 +118,8 @@ test('with --memory and no --files none are taken', options, async () => {
   assert.equal(code, 'no-handler')
   assert.match(String(message), /takes no files/)
 })
+
+const keepsFiles = ({ folder }: CommandLines): readonly string[] => ['--memory', '--files', folder.at('files')]
 
 async function sparse(lines: CommandLines): Promise<string> {
   const path = lines.folder.at('large.bin')

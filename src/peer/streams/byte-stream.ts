@@ -130,7 +130,7 @@ export class RawStream implements ByteStream {
     } catch (thrown) {
       const error = asMusterError(thrown, 'closed')
       channel.abort(error)
-      this.#fail(error)
+      this.#fail(brokenBy(error))
     }
   }
 
@@ -174,6 +174,12 @@ export class RawStream implements ByteStream {
     if (!this.#isOver || this.signal.aborted || !this.#inbox.isDrained) return
     this.#over.abort(this.#failure ?? new MusterError('closed', 'the stream has ended'))
   }
+}
+
+/** Whatever the other side, or the network, did to the stream is `closed` to its users. */
+function brokenBy(error: MusterError): MusterError {
+  if (error.code === 'closed' || error.code === 'gone') return error
+  return new MusterError('closed', 'the other side broke the stream', { cause: error })
 }
 
 function closedHere(): MusterError {
