@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { describe, it } from 'node:test'
 import type { ByteStream } from '../../src/index.ts'
-import { type Testnet, testnet } from '../../src/index.ts'
+import { isMusterError, nodeStream, type Testnet, testnet } from '../../src/index.ts'
 import { eventually } from '../support/eventually.ts'
 import { bytesOf } from '../support/stream-world.ts'
-import { allMeet, type Seat, sit } from '../support/topics.ts'
+import { allMeet, type Seat, sit, temporaryFolder } from '../support/topics.ts'
 
 const MIB = 1_048_576
 /**
@@ -18,6 +24,52 @@ async function pair(net: Testnet): Promise<readonly [Seat, Seat]> {
   await allMeet([ana, bob])
   return [ana, bob]
 }
+
+describe('Node streams over real sockets', () => {
+  it('pipe a file to a member and back', async () => {
+    await using net = await testnet()
+    await using folder = await temporaryFolder()
+    const [ana, bob] = await pair(net)
+    const [original, copy, back] = ['original', 'copy', 'back'].map(name => join(folder.path, name)) as [
+      string,
+      string,
+      string
+    ]
+    await writeFile(original, Buffer.alloc(20 * MIB, 'a file of many megabytes. '))
+    bob.group.onStream('copy', async stream => {
+      const far = nodeStream(stream)
+      await pipeline(far, createWriteStream(copy))
+      await pipeline(createReadStream(copy), far)
+    })
+    const here = await ana.group.openStream(bob.peerId, 'copy')
+    const duplex = nodeStream(here)
+    await Promise.all([pipeline(createReadStream(original), duplex), pipeline(duplex, createWriteStream(back))])
+    const [sent, got] = await Promise.all([readFile(original), readFile(back)])
+    assert.ok(sent.equals(got))
+    await eventually('it is over', () => here.signal.aborted && duplex.closed)
+  })
+
+  it('fail in the pipeline at both ends when the member goes', async () => {
+    await using net = await testnet()
+    const [ana, bob] = await pair(net)
+    const failed = Promise.withResolvers<unknown>()
+    bob.group.onStream('endless', async stream => {
+      const zeros = Readable.from(
+        (async function* () {
+          for (;;) yield Buffer.alloc(10_000)
+        })()
+      )
+      await pipeline(zeros, nodeStream(stream)).catch(failed.resolve)
+    })
+    const duplex = nodeStream(await ana.group.openStream(bob.peerId, 'endless'))
+    const reading = pipeline(duplex, new PassThrough().resume())
+    const broken = assert.rejects(reading, { name: 'MusterError', code: 'closed' })
+    await once(duplex, 'data')
+    await ana.group.leave()
+    assert.ok(isMusterError(await failed.promise))
+    await broken
+  })
+})
 
 describe('a raw stream over real sockets', () => {
   it('brings bytes both ways and ends each half by itself', async () => {
