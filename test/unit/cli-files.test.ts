@@ -126,6 +126,28 @@ describe('a file', () => {
     assert.deepEqual(await listed(small.folder), [])
   })
 
+  it('says so at both ends when the disk has no space for it', async () => {
+    await using desks = await Desks.open()
+    const [evil, ben] = [await desks.world.streamer(), await desks.desk('ben', { maxBytes: Number.MAX_SAFE_INTEGER })]
+    const stream = await evil.open(ben.streamer, FILE_STREAM)
+    await stream.write(encodeFileMessage({ name: 'huge', size: 2 ** 52 }))
+    await assert.rejects(readFileAnswer(new StreamReader(stream)), { code: 'refused', message: /no space left/ })
+    await eventually('it was printed', () => /no space left/.test(ben.record.error().message))
+    assert.deepEqual(await listed(ben.folder), [])
+  })
+
+  it('is given up when the other side falls silent', async () => {
+    await using desks = await Desks.open()
+    const [ana, rogue] = [await desks.desk('ana'), await desks.desk('rogue', { takes: false })]
+    const taken = rogue.streamer.takes(FILE_STREAM)
+    const sending = ana.files.send(ana.group, rogue.member, await desks.file('report.txt', 'unanswered'))
+    const failed = assert.rejects(sending, { code: 'timed-out' })
+    await eventually('it was taken', () => taken.length === 1)
+    await desks.world.network.settle()
+    desks.clock.advance(MAX_FILE_SILENCE_MS)
+    await failed
+  })
+
   it('says so at both ends when it cannot be saved', async () => {
     await using desks = await Desks.open()
     const [ana, ben] = [await desks.desk('ana'), await desks.desk('ben')]

@@ -40,7 +40,12 @@ export async function createPartialFile(folder: string, size: number): Promise<P
       await handle.sync()
       await close()
       const kept = await reserve(folder, name)
-      await rename(path, kept)
+      try {
+        await rename(path, kept)
+      } catch (thrown) {
+        await rm(kept, { force: true })
+        throw thrown
+      }
       return kept
     },
     async discard() {

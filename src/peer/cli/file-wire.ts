@@ -29,10 +29,12 @@ export function encodeFileMessage(message: FileHeader | FileAnswer): Uint8Array 
 /** Bytes of a stream as they are asked for. */
 export class StreamReader {
   readonly #pieces: AsyncIterator<Uint8Array>
+  readonly #onPiece: () => void
   #rest: Uint8Array = new Uint8Array(0)
 
-  constructor(stream: AsyncIterable<Uint8Array>) {
+  constructor(stream: AsyncIterable<Uint8Array>, onPiece: () => void = () => undefined) {
     this.#pieces = stream[Symbol.asyncIterator]()
+    this.#onPiece = onPiece
   }
 
   /** What comes next, at most `max` bytes of it; undefined at the end. */
@@ -41,6 +43,7 @@ export class StreamReader {
       const next = await this.#pieces.next()
       if (next.done === true) return undefined
       this.#rest = next.value
+      this.#onPiece()
     }
     const piece = this.#rest.subarray(0, max)
     this.#rest = this.#rest.subarray(piece.length)

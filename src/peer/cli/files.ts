@@ -104,15 +104,18 @@ export class Files {
       totalBytes: header.size,
       direction: 'out'
     })
-    const reader = new StreamReader(stream)
+    using watch = watchSilence(stream, this.#clock)
+    const reader = new StreamReader(stream, watch.touch)
+    const onProgress = (bytes: number): void => {
+      watch.touch()
+      progress.report(bytes)
+    }
     try {
-      const sha256 = await pour(stream, handle, header, bytes => progress.report(bytes)).catch(
-        async (thrown: unknown) => {
-          // A receiver that wants no more says why, and then stops to read.
-          if (isMusterError(thrown, 'closed')) await readFileAnswer(reader).catch(rethrowRefusal)
-          throw thrown
-        }
-      )
+      const sha256 = await pour(stream, handle, header, onProgress).catch(async (thrown: unknown) => {
+        // A receiver that wants no more says why, and then stops to read.
+        if (isMusterError(thrown, 'closed')) await readFileAnswer(reader).catch(rethrowRefusal)
+        throw thrown
+      })
       const answer = await readFileAnswer(reader)
       if (answer.bytes !== header.size || answer.sha256 !== sha256) {
         throw new MusterError('refused', 'the other side has something else than what was sent')
@@ -152,8 +155,8 @@ export class Files {
     folder: string,
     onHeader: (header: FileHeader) => void
   ): Promise<{ name: string; path: string; bytes: number }> {
-    const stopWatch = watchSilence(stream, this.#clock)
-    const reader = new StreamReader(stopWatch.watched)
+    using watch = watchSilence(stream, this.#clock)
+    const reader = new StreamReader(stream, watch.touch)
     try {
       const header = await readHeader(reader)
       onHeader(header)
@@ -164,7 +167,6 @@ export class Files {
       stream.close().catch(() => undefined) // the file is here, whether or not the sender hears of it
       return { name: basename(path), path, bytes: header.size }
     } finally {
-      stopWatch.stop()
       this.#saving.delete(stream)
     }
   }
@@ -272,16 +274,20 @@ async function pour(
   return digest.toString('hex')
 }
 
-/** Aborts a stream on which nothing comes for a while. */
-function watchSilence(stream: ByteStream, clock: Clock): { readonly watched: AsyncIterable<Uint8Array>; stop(): void } {
-  const giveUp = (): void => stream.abort(new MusterError('timed-out', 'its sender fell silent'))
+interface Watch extends Disposable {
+  /** Something came or went. */
+  touch(): void
+}
+
+/** Aborts a stream on which nothing comes or goes for a while. */
+function watchSilence(stream: ByteStream, clock: Clock): Watch {
+  const giveUp = (): void => stream.abort(new MusterError('timed-out', 'the other side fell silent'))
   let undo = clock.after(limits.MAX_FILE_SILENCE_MS, giveUp)
-  async function* watched(): AsyncGenerator<Uint8Array> {
-    for await (const piece of stream) {
+  return {
+    touch() {
       undo()
-      yield piece
       undo = clock.after(limits.MAX_FILE_SILENCE_MS, giveUp)
-    }
+    },
+    [Symbol.dispose]: () => undo()
   }
-  return { watched: watched(), stop: () => undo() }
 }
