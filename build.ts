@@ -28,7 +28,7 @@ const EMITTED = join(DIST, '.types')
 const EXTERNAL = ['classic-level', 'pino']
 
 /** Packages whose types are used where the user has them; where not, what comes from them is `any`. */
-const TYPES_IF_INSTALLED = ['@libp2p/interface']
+const TYPES_IF_INSTALLED = ['@libp2p/interface', 'node:stream']
 
 /** The oldest Node that runs what is built: `await using` and type stripping came with it. */
 const OLDEST_NODE = [24, 12] as const

@@ -1,6 +1,7 @@
 export { type Bootstrap, type BootstrapOptions, createBootstrap } from './bootstrap/bootstrap.ts'
 export type * from './peer/api.ts'
 export { createPeer, type PeerOptions } from './peer/peer.ts'
+export { nodeStream } from './peer/streams/node-stream.server.ts'
 export type { PeerId } from './shared/core/address.ts'
 export { type ErrorCode, isMusterError, MusterError } from './shared/core/errors.ts'
 export type { Closable, Undo } from './shared/core/lifecycle.ts'

@@ -66,7 +66,8 @@ export interface OpenStreamOptions extends WaitOptions {
 
 /**
  * A raw byte stream to one member, both ways, with back-pressure both ways. Iterate it once to read; iteration ends when
- * the other side ended its half, and throws what broke the stream.
+ * the other side ended its half, and throws what broke the stream: `closed`, or `gone`. Leaving the loop early tells the
+ * other side that nothing more is read.
  */
 export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
   /** The other side. */
@@ -78,12 +79,16 @@ export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly signal: AbortSignal
   /**
    * Writes bytes, in call order. Resolves when there is room for more; the bytes may be reused then.
-   * @throws MusterError `closed` when the stream is over or its half was ended.
+   * @throws MusterError `closed` when the stream is over, its half was ended, or the other side reads no more; `gone`;
+   *   `limit-reached` when 16 MiB of writes wait that nobody awaited.
    */
   write(bytes: Uint8Array): Promise<void>
   /** Ends our half once everything is sent: the other side's iteration ends. Reading goes on. */
   end(): Promise<void>
-  /** Ends our half, drops what was not read, and waits until all is sent. */
+  /**
+   * Ends our half, drops what was not read, and waits until the other side has everything; 30 s at most.
+   * @throws MusterError `timed-out` | `closed` | `gone` when it has not got everything.
+   */
   close(): Promise<void>
   /** Drops everything at once; the other side hears `closed`. */
   abort(reason?: Error): void
@@ -165,7 +170,7 @@ export interface SendOptions extends AskOptions {
 }
 
 /** One topic this peer is in, and who else is. */
-export interface Group extends Closable, Subscribable<GroupEvents> {
+export interface Group extends Closable, Subscribable<GroupEvents>, Streams {
   readonly topic: string
   readonly topicId: string
   /** Everybody known right now, this peer excluded. */

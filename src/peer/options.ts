@@ -1,5 +1,5 @@
 import { type CommandLine, parseCommandLine } from '../shared/core/command-line.ts'
-import { MAX_NICK_BYTES, nodeOptions, parseNick, programOptions } from '../shared/core/common-options.ts'
+import { MAX_NICK_BYTES, nodeOptions, parseNick, parsePath, programOptions } from '../shared/core/common-options.ts'
 import {
   checkOptions,
   listOption,
@@ -79,6 +79,16 @@ export const PEER_OPTIONS = {
     parse: normalTopicName
   }),
   ...PEER_SETTINGS,
+  files: textOption<string, undefined>({
+    flag: '--files',
+    env: 'MUSTER_FILES',
+    placeholder: 'FOLDER',
+    help: 'where to put the files that members send',
+    expects: 'the path of a folder',
+    default: undefined,
+    otherwise: 'files in the data folder; with --memory none are taken',
+    parse: parsePath
+  }),
   ...programOptions({ logLevel: 'warn' })
 }
 

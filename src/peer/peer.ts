@@ -16,6 +16,8 @@ import { nodeCompression } from './messaging/compression.server.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
+import { streamCounts } from './streams/counts.ts'
+import { createStreams, type RawStreams, type StreamsNeeds } from './streams/streams.ts'
 import { TopicGroup } from './topics/group.ts'
 
 /** What `createPeer` takes; the README lists every setting with its default. */
@@ -57,9 +59,12 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly signal: AbortSignal
   /** Where health, status and metrics are served; undefined when HTTP is off. */
   readonly httpUrl: string | undefined
+  /** Where this peer keeps its data; undefined when it keeps nothing on disk. */
+  readonly dataFolder: string | undefined
   readonly #scope: Scope
   readonly #host: Host
   readonly #messaging: Messaging
+  readonly #streams: RawStreams
   readonly #groups = new Map<string, TopicGroup>()
   readonly #joining = new Set<string>()
   readonly #usesRoster: boolean
@@ -78,21 +83,25 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.node = node
     this.signal = scope.signal
     this.httpUrl = host.httpUrl
+    this.dataFolder = host.store.path
     this.#scope = scope
     this.#host = host
     this.#log = log
     this.#usesRoster = values.roster
     this.#validityMs = tuning.validityMs ?? PROVIDER_VALIDITY_MS
     this.#maxMesh = tuning.maxMesh
+    const connect = async (peerId: PeerId, signal: AbortSignal): Promise<void> => await this.#reach(peerId, signal)
+    const membership: StreamsNeeds['membership'] = {
+      ownEnvelope: topicId => roster.own(topicId),
+      admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+    }
+    this.#streams = scope.own(createStreams({ node, connect, membership, metrics: streamCounts(metrics), log }))
     this.#messaging = scope.own(
       createMessaging(
         {
           node,
-          connect: async (peerId, signal) => await this.#reach(peerId, signal),
-          membership: {
-            ownEnvelope: topicId => roster.own(topicId),
-            admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
-          },
+          connect,
+          membership,
           deliver: delivery => {
             const group = this.#groups.get(delivery.topicId)
             if (group === undefined) throw new MusterError('not-a-member')
@@ -141,7 +150,15 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
       const { node, roster, supervisor } = this.#host
       const group = new TopicGroup(
         topic,
-        { node, roster, bootstraps: supervisor, messaging: this.#messaging, clock: systemClock, log: this.#log },
+        {
+          node,
+          roster,
+          bootstraps: supervisor,
+          messaging: this.#messaging,
+          streams: this.#streams,
+          clock: systemClock,
+          log: this.#log
+        },
         {
           name: this.name,
           usesRoster: this.#usesRoster,

@@ -4,6 +4,7 @@ import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { encodeFrames } from '../../src/shared/wire/frames.ts'
 import { MESSAGE_PROTOCOL, messageFrameCodec } from '../../src/shared/wire/message.ts'
+import { STREAM_PROTOCOL, streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 import {
   addProviderFrame,
@@ -27,6 +28,9 @@ const repeated = (count: number, frame: Uint8Array): Uint8Array =>
   encodeFrames(Array.from({ length: count }, () => frame))
 /** Field 99, length-delimited, three bytes. */
 const UNKNOWN_FIELD = bytes(0x9a, 0x06, 3, 1, 2, 3)
+
+/** Only members talk to members. */
+const NOT_OF_BOOTSTRAPS: readonly string[] = [MESSAGE_PROTOCOL, STREAM_PROTOCOL]
 
 const CASES: Readonly<Record<string, ReadonlyArray<{ readonly what: string; readonly said: Uint8Array }>>> = {
   [TOPIC_PROTOCOL]: [
@@ -62,6 +66,17 @@ const CASES: Readonly<Record<string, ReadonlyArray<{ readonly what: string; read
           open: { topic: LOBBY.key, envelope: garbage(4, 200), session: 1, maxBytes: 1 }
         })
       )
+    }
+  ],
+  [STREAM_PROTOCOL]: [
+    { what: 'random bytes', said: garbage(8, 100_000) },
+    { what: 'a frame of 4 GiB', said: bytes(0xff, 0xff, 0xff, 0xff, 1, 2, 3) },
+    { what: 'a frame of one byte more than may be', said: encodeFrames([bytes(), new Uint8Array(65_601)]).slice(4) },
+    { what: 'nothing but unknown fields', said: repeated(1, UNKNOWN_FIELD) },
+    { what: 'data before it is opened', said: repeated(1_000, streamFrameCodec.encode({ data: garbage(9, 100) })) },
+    {
+      what: 'an OPEN with a record that is none',
+      said: repeated(1, streamFrameCodec.encode({ open: { topic: LOBBY.key, envelope: garbage(10, 200), name: 'x' } }))
     }
   ],
   'kad/1.0.0': [
@@ -140,7 +155,7 @@ for (const who of VICTIMS) {
 
   describe(`a ${who} hears nonsense on its protocols`, () => {
     for (const [protocol, cases] of Object.entries(CASES)) {
-      if (who === 'bootstrap' && protocol === MESSAGE_PROTOCOL) continue // it takes no messages
+      if (who === 'bootstrap' && NOT_OF_BOOTSTRAPS.includes(protocol)) continue
       it(`${protocol}: breaks the stream off, and nothing else`, TEST, async () => {
         await using arena = await openArena()
         const evil = await stranger(arena, arena.victim(who))

@@ -44,8 +44,8 @@ async function linesOf(name: string): Promise<string[]> {
 }
 
 describe('examples', () => {
-  it('are these three, under 60 lines each, and import what a user of the package imports', () => {
-    assert.deepEqual(examples, ['chat.ts', 'presence.ts', 'worker.ts'])
+  it('are these four, under 60 lines each, and import what a user of the package imports', () => {
+    assert.deepEqual(examples, ['chat.ts', 'presence.ts', 'send-file.ts', 'worker.ts'])
     for (const name of examples) {
       const source = readFileSync(`${root}examples/${name}`, 'utf8')
       assert.ok(source.trimEnd().split('\n').length < 60, name)
@@ -81,6 +81,10 @@ describe('examples', () => {
     assert.match(lines[2] ?? '', /here: ana, ben, eva$/)
     assert.match(lines[3] ?? '', /^- ana \(goodbye\) +here: ben, eva$/)
     assert.match(lines[4] ?? '', /^- ben \(goodbye\) +here: eva$/)
+  })
+
+  it('send-file.ts sends a file, and hears that it is there', async () => {
+    assert.deepEqual(await linesOf('send-file.ts'), ['sent 20000000 bytes', 'the same at both ends', 'no-handler'])
   })
 
   it('worker.ts hands out jobs, and meets each error once', async () => {

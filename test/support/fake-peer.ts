@@ -1,5 +1,6 @@
 import type { Value } from '../../src/peer/api.ts'
 import { createMessaging, type Messaging } from '../../src/peer/messaging/messaging.ts'
+import { createStreams, type StreamsNeeds } from '../../src/peer/streams/streams.ts'
 import { TopicGroup } from '../../src/peer/topics/group.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
@@ -243,19 +244,22 @@ export class Village implements Closable {
     const groups = new Map<string, TopicGroup>()
     const told = new Map<string, Told[]>()
     const heard: Value[] = []
+    const connect = async (peerId: PeerId, signal: AbortSignal): Promise<void> => {
+      const group = [...groups.values()].find(each => each.members().some(member => member.peerId === peerId))
+      if (group === undefined) throw new MusterError('not-a-member')
+      await group.reach(peerId, signal)
+    }
+    const membership: StreamsNeeds['membership'] = {
+      ownEnvelope: topicId => roster.own(topicId),
+      admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
+    }
+    const streams = scope.own(createStreams({ node, clock, connect, membership }))
     const messaging = scope.own(
       createMessaging({
         node,
         clock,
-        connect: async (peerId, signal) => {
-          const group = [...groups.values()].find(each => each.members().some(member => member.peerId === peerId))
-          if (group === undefined) throw new MusterError('not-a-member')
-          await group.reach(peerId, signal)
-        },
-        membership: {
-          ownEnvelope: topicId => roster.own(topicId),
-          admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
-        },
+        connect,
+        membership,
         deliver: ({ topicId, ...message }) => {
           const group = [...groups.values()].find(each => each.topicId === topicId)
           if (group === undefined) throw new MusterError('not-a-member')
@@ -278,7 +282,7 @@ export class Village implements Closable {
         const topic = await topicOf(topicName)
         const group: TopicGroup = new TopicGroup(
           topic,
-          { node, roster, bootstraps: supervisor, messaging, clock, log: silentLog },
+          { node, roster, bootstraps: supervisor, messaging, streams, clock, log: silentLog },
           {
             name,
             usesRoster,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { truncate, writeFile } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 import { CommandLines, peerIdOf } from '../support/cli.ts'
 import { Program } from '../support/process.ts'
@@ -45,6 +46,32 @@ test('on a terminal a peer is a console: type to talk, commands, kind answers', 
   assert.equal((await ana.ends()).code, 0)
   const { reason } = await bob.event('left')
   assert.equal(reason, 'goodbye')
+})
+
+test('a file on its way is a bar above the prompt, and typing goes on below it', options, async t => {
+  if (!hasPseudoTerminal(t)) return
+  await using lines = await CommandLines.open()
+  const { address } = await lines.bootstrap()
+  const files = ['--files', lines.folder.at('files')]
+  const bob = lines.peer(['--bootstrap', address, '--memory', '--name', 'bob', ...files])
+  await bob.event('joined')
+  const ana = lines.own(onTerminal(['--bootstrap', address, '--memory', '--name', 'ana']))
+  await ana.prints(/received by .*bob/)
+  const path = lines.folder.at('large.bin')
+  await writeFile(path, '')
+  await truncate(path, 100_000_000)
+  ana.type(`/send-file bob ${path}`)
+  // drawn again and again with the prompt in the row below
+  await ana.prints(/↑ [━─]{20} +\d+ % of 95\.4 MiB, [\d.]+ [KM]?i?B?(bytes)?\/s large\.bin\r?\n[^\n]*global-chat> /)
+  ana.type('still talking')
+  await bob.event('message', ({ value }) => value === 'still talking')
+  await ana.prints(/✓\S* large\.bin \(95\.4 MiB\) received by/)
+  const rest = ana.stdout.slice(ana.stdout.lastIndexOf('large.bin (95.4 MiB)'))
+  assert.doesNotMatch(rest, /━/)
+  ana.type('/send-file bob /nowhere')
+  await ana.prints(/error: "\/nowhere" cannot be read: ENOENT/)
+  ana.type('/quit')
+  assert.equal((await ana.ends()).code, 0)
 })
 
 test('Ctrl-C and Ctrl-D on the terminal end a console with a goodbye', options, async t => {

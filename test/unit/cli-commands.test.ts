@@ -12,12 +12,13 @@ import { FakePeer, memberOf, Record, SELF, Text } from './cli-fakes.ts'
 const ana = memberOf('ana001', 'ana')
 const bob = memberOf('bob002', 'Bob B')
 const nameless = memberOf('non003')
+const INIT = { quit() {}, files: { serve() {}, async send() {} }, isInteractive: false }
 
 async function console(...topics: string[]) {
   const peer = new FakePeer('me')
   const record = new Record()
   const quits: number[] = []
-  const session = createSession(peer, record, { quit: () => quits.push(1) })
+  const session = createSession(peer, record, { ...INIT, quit: () => quits.push(1) })
   for (const topic of topics) await session.join(topic)
   const [group] = peer.groups
   return { peer, record, session, quits, group: group!, type: (line: string) => runLine(session, line) }
@@ -71,7 +72,7 @@ describe('meeting a member', () => {
       group.list.push(ana)
       return group
     }
-    await createSession(peer, record, { quit() {} }).join('lobby')
+    await createSession(peer, record, INIT).join('lobby')
     assert.equal(record.all('member').length, 1)
   })
 })
@@ -89,7 +90,7 @@ describe('the session', () => {
     )
     const again = new Record()
     peer.isReady = true
-    createSession(peer, again, { quit() {} })
+    createSession(peer, again, INIT)
     assert.equal(again.all('ready').length, 1)
   })
 })

@@ -1,6 +1,7 @@
 import { PassThrough, Writable } from 'node:stream'
 import type {
   AskResult,
+  ByteStream,
   Group,
   GroupEvents,
   Member,
@@ -17,7 +18,7 @@ import { ReceivedMessage } from '../../src/peer/topics/received.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { Emitter } from '../../src/shared/core/events.ts'
-import { Scope } from '../../src/shared/core/lifecycle.ts'
+import { Scope, type Undo } from '../../src/shared/core/lifecycle.ts'
 import { normalTopicName } from '../../src/shared/core/topic.ts'
 import type { Node } from '../../src/shared/node/port.ts'
 import type { Status } from '../../src/shared/status/status.ts'
@@ -76,6 +77,18 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     throw new Error('not used here')
   }
 
+  /** Opens streams; tests that want some replace it. */
+  openStream = async (_member: Member | PeerId, _name: string): Promise<ByteStream> => {
+    throw new MusterError('no-handler')
+  }
+
+  readonly handlers = new Map<string, (stream: ByteStream) => void | Promise<void>>()
+
+  onStream(name: string, handler: (stream: ByteStream) => void | Promise<void>): Undo {
+    this.handlers.set(name, handler)
+    return () => this.handlers.delete(name)
+  }
+
   leave(): Promise<void> {
     return this.close()
   }
@@ -98,6 +111,7 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly name: string | undefined
   readonly addresses = [`/ip4/127.0.0.1/tcp/4000/p2p/${SELF}`]
   readonly httpUrl = undefined
+  readonly dataFolder = undefined
   readonly groups: FakeGroup[] = []
   readonly node = undefined as unknown as Node
   isReady = false

@@ -20,7 +20,7 @@ function programOf(peer: FakePeer, change: Partial<Program<Options>> = {}): Prog
       version: argv.includes('--version'),
       topics: argv.filter(word => !word.startsWith('--'))
     }),
-    start: ({ topics }, io) => startPeer(peer, topics, io),
+    start: ({ topics }, io) => startPeer(peer, { topics }, io),
     ...change
   }
 }
@@ -155,7 +155,7 @@ describe('a program', () => {
       programOf(peer, {
         async start({ topics }, io) {
           await created.promise
-          return startPeer(peer, topics, io)
+          return startPeer(peer, { topics }, io)
         }
       })
     )

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import protobuf from 'protobufjs'
 import type { Codec } from '../../src/shared/wire/codec.ts'
 import { messageFrameCodec } from '../../src/shared/wire/message.ts'
+import { streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { MAX_MEMBERS_PER_ANSWER, memberRecordCodec, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 
 const topicKey = fc.uint8Array({ minLength: 36, maxLength: 36 })
@@ -53,10 +54,23 @@ const messageFrame = fc.oneof(
   fc.record({ refusal: message({ id: fc.maxSafeNat(), code: text(32) }, ['code']) })
 )
 
+const nothing = fc.constant({})
+const streamFrame = fc.oneof(
+  fc.record({
+    open: message({ topic: topicKey, envelope, name: text(64) }, ['topic', 'envelope', 'name'])
+  }),
+  fc.record({ accept: nothing }),
+  fc.record({ refusal: message({ code: text(32) }, ['code']) }),
+  fc.record({ data: fc.uint8Array({ maxLength: 300 }) }),
+  fc.record({ end: nothing }),
+  fc.record({ done: nothing })
+)
+
 describe('the .proto files say the same as the code', () => {
   agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
   agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
   agree('a message frame', 'message.proto', 'muster.message.v1.MessageFrame', messageFrameCodec, messageFrame)
+  agree('a stream frame', 'stream.proto', 'muster.stream.v1.StreamFrame', streamFrameCodec, streamFrame)
 })
 
 function agree<T>(what: string, file: string, typeName: string, ours: Codec<T>, values: fc.Arbitrary<unknown>): void {

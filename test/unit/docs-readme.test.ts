@@ -36,6 +36,19 @@ const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
     { event: 'message', topic, from: member.peerId, name: undefined, id: '1', value: Uint8Array.of(1) }
   ],
   sent: [{ event: 'sent', topic, to: member.peerId, name: 'ana', id: '1', rttMs: 1 }],
+  'file-progress': [
+    { event: 'file-progress', topic, peerId: member.peerId, name: 'a.txt', bytes: 1, totalBytes: 2, direction: 'in' }
+  ],
+  file: (['/files/a.txt', undefined] as const).map(path => ({
+    event: 'file',
+    topic,
+    peerId: member.peerId,
+    member: 'ana',
+    name: 'a.txt',
+    bytes: 2,
+    path,
+    direction: path === undefined ? 'out' : 'in'
+  })),
   error: [{ event: 'error', code: 'refused', message: 'no' }],
   said: [{ event: 'said', topic, received: 1, members: 1 }],
   topic: [{ event: 'topic', topic }],

@@ -45,6 +45,21 @@ export const COMMANDS: readonly Command[] = [
     }
   },
   {
+    name: 'send-file',
+    usage: '/send-file <member> <path>',
+    help: 'Sends a file to one member, into the folder it keeps for files, and says when it is there.',
+    async run(session, rest) {
+      const group = session.current
+      if (group === undefined) throw invalid(NO_TOPIC)
+      const [word, text] = firstWord(rest)
+      if (word === '') throw expected('send-file', 'a member and the path of a file')
+      const member = findMember(group.members(), word)
+      const path = /^"(.*)"$/su.exec(text)?.[1] ?? text
+      if (path === '') throw expected('send-file', 'the path of a file after the member')
+      await session.sendFile(group, member, path)
+    }
+  },
+  {
     name: 'join',
     usage: '/join <topic>',
     help: 'Joins a topic; typed text goes there from now on.',

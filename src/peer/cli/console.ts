@@ -67,6 +67,8 @@ async function* untilBroken(input: Readable): AsyncIterable<Buffer> {
 export interface Console {
   /** Prints a line above the prompt. */
   readonly write: LineSink
+  /** Keeps these lines between what is printed and the prompt, in place of those before. */
+  readonly status: (lines: readonly string[]) => void
   /** Starts to take input. `interrupt` is called for Ctrl-C and Ctrl-D. */
   start(handle: LineHandler, promptText: () => string, interrupt: () => void): void
   readonly close: Undo
@@ -76,12 +78,27 @@ export function openConsole(input: Readable, output: Writable): Console {
   let terminal: Interface | undefined
   let isClosed = false
   let promptText: () => string = () => ''
+  let statusLines: readonly string[] = []
 
   const prompt = (preserveCursor: boolean): void => {
     if (terminal === undefined || isClosed) return
     const topic = sanitize(promptText(), 40)
-    terminal.setPrompt(topic === '' ? '> ' : `${topic}> `)
+    // readline counts the rows of a prompt of several lines, so these lines move with it; none of them may wrap
+    const above = statusLines.map(line => `${fitted(line, output)}\n`).join('')
+    terminal.setPrompt(`${above}${topic === '' ? '> ' : `${topic}> `}`)
     terminal.prompt(preserveCursor)
+  }
+
+  /** Wipes prompt and input, which may cover several rows, writes `text` there, and draws them again below. */
+  const redraw = (text: string): void => {
+    if (terminal === undefined || isClosed) return
+    moveCursor(output, 0, -terminal.getCursorPos().rows)
+    cursorTo(output, 0)
+    clearScreenDown(output)
+    output.write(text)
+    // readline would go up again by the rows of its last drawing, over what was just written.
+    if ('prevRows' in terminal) terminal.prevRows = 0
+    prompt(true)
   }
 
   return {
@@ -90,14 +107,12 @@ export function openConsole(input: Readable, output: Writable): Console {
         output.write(`${line}\n`)
         return
       }
-      // Wipe prompt and input, which may cover several rows, write above, and draw them again below.
-      moveCursor(output, 0, -terminal.getCursorPos().rows)
-      cursorTo(output, 0)
-      clearScreenDown(output)
-      output.write(`${line}\n`)
-      // readline would go up again by the rows of its last drawing, over what was just written.
-      if ('prevRows' in terminal) terminal.prevRows = 0
-      prompt(true)
+      redraw(`${line}\n`)
+    },
+    status(lines) {
+      if (lines.length === 0 && statusLines.length === 0) return
+      statusLines = lines
+      redraw('')
     },
     start(handle, text, interrupt) {
       promptText = text
@@ -120,6 +135,12 @@ export function openConsole(input: Readable, output: Writable): Console {
       if (terminal !== undefined) output.write('\n')
     }
   }
+}
+
+/** What of a line fits into a row of the terminal. */
+function fitted(line: string, output: Writable): string {
+  const columns = 'columns' in output && typeof output.columns === 'number' ? output.columns : 80
+  return [...line].slice(0, Math.max(1, columns - 1)).join('')
 }
 
 /** Completes the name of a command. */

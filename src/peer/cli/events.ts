@@ -54,6 +54,29 @@ export type CliEvent =
       /** One of many: people read the `said` that follows instead. */
       readonly isPart?: boolean
     }
+  | {
+      readonly event: 'file-progress'
+      readonly topic: string
+      readonly peerId: PeerId
+      /** The file's. */
+      readonly name: string
+      readonly bytes: number
+      readonly totalBytes: number
+      readonly direction: 'in' | 'out'
+    }
+  | {
+      readonly event: 'file'
+      readonly topic: string
+      readonly peerId: PeerId
+      /** What the other side calls itself. */
+      readonly member: string | undefined
+      /** The file's; of a received one as it was saved. */
+      readonly name: string
+      readonly bytes: number
+      /** Where a received file is. */
+      readonly path: string | undefined
+      readonly direction: 'in' | 'out'
+    }
   | { readonly event: 'error'; readonly code: string; readonly message: string }
   // answers to console commands
   | { readonly event: 'said'; readonly topic: string; readonly received: number; readonly members: number }

@@ -58,6 +58,9 @@ function jsonFields(event: CliEvent): object | undefined {
       return { topic: event.topic, from: event.from, name: event.name ?? null, id: event.id, ...jsonValue(event.value) }
     case 'sent':
       return { topic: event.topic, to: event.to, id: event.id, rttMs: event.rttMs }
+    case 'file-progress':
+    case 'file':
+      return jsonFile(event)
     case 'error':
       return { code: event.code, message: event.message }
     case 'said':
@@ -75,6 +78,12 @@ function jsonFields(event: CliEvent): object | undefined {
     case 'hint':
       return undefined
   }
+}
+
+function jsonFile(event: Extract<CliEvent, { event: 'file' | 'file-progress' }>): object {
+  const { topic, peerId, name, bytes, direction } = event
+  if (event.event === 'file') return { topic, peerId, name, bytes, path: event.path, direction }
+  return { topic, peerId, name, bytes, totalBytes: event.totalBytes, direction }
 }
 
 function jsonMember({ peerId, name, addresses, verified }: ShownMember): object {
@@ -136,6 +145,15 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
       return [
         `${topicTag(event.topic)} ${paint('green', '✓')} received by ${who(event.to, event.name, paint)} in ${milliseconds(event.rttMs)}`
       ]
+    case 'file-progress':
+      return [] // a bar, where there is a terminal
+    case 'file': {
+      const file = `${sanitize(event.name)} (${bytesText(event.bytes)})`
+      const partner = who(event.peerId, event.member, paint)
+      if (event.direction === 'out')
+        return [`${topicTag(event.topic)} ${paint('green', '✓')} ${file} received by ${partner}`]
+      return [`${topicTag(event.topic)} ${paint('green', '↓')} ${file} from ${partner}, saved as ${event.path}`]
+    }
     case 'error':
       return errorLines(event.code, event.message).map(line => paint('red', line))
     case 'said':
@@ -204,8 +222,8 @@ function statusLines(status: Status): string[] {
     ...status.topics.map(
       topic => `  topic         ${sanitize(topic.name ?? topic.key)}: ${count(topic.members, 'member')}`
     ),
-    `  records       ${records.count} (${bytes(records.bytes)}), ${records.providers} provider, ${records.members} member`,
-    `  disk          ${disk.path === null ? 'in memory' : `${disk.path}, ${bytes(disk.bytes)}`}`,
+    `  records       ${records.count} (${bytesText(records.bytes)}), ${records.providers} provider, ${records.members} member`,
+    `  disk          ${disk.path === null ? 'in memory' : `${disk.path}, ${bytesText(disk.bytes)}`}`,
     ...status.addresses.map(address => `  address       ${sanitize(address)}`)
   ]
 }
@@ -225,9 +243,11 @@ function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? '' : 's'}`
 }
 
-function bytes(n: number): string {
-  if (n < 1024) return count(n, 'byte')
-  return n < 1_048_576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1_048_576).toFixed(1)} MiB`
+/** A number of bytes for people. */
+export function bytesText(n: number): string {
+  if (n < 1024) return count(Math.floor(n), 'byte')
+  if (n < 1_048_576) return `${(n / 1024).toFixed(1)} KiB`
+  return n < 1_073_741_824 ? `${(n / 1_048_576).toFixed(1)} MiB` : `${(n / 1_073_741_824).toFixed(1)} GiB`
 }
 
 function duration(seconds: number): string {

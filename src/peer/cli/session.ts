@@ -2,6 +2,7 @@ import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
 import type { Group, Json, Member, Peer, Receipt, Value } from '../api.ts'
+import type { Files } from './files.ts'
 import { type Printer, shortId } from './printer.ts'
 
 /** Sends under way at once: a topic may have thousands of members, each of whom may have to be dialled. */
@@ -23,6 +24,8 @@ export interface Session {
   send(group: Group, member: Member, value: Value): Promise<void>
   /** Sends to every member of the current topic, each directly, and prints who received it. */
   say(text: string): Promise<void>
+  /** Sends a file; where one types, resolves at once and prints what comes of it, otherwise once the file is there. */
+  sendFile(group: Group, member: Member, path: string): Promise<void>
   /** Ends the program. */
   quit(): void
 }
@@ -30,6 +33,10 @@ export interface Session {
 export interface SessionInit {
   /** Ends the program. */
   readonly quit: () => void
+  /** Files to and from members. */
+  readonly files: Pick<Files, 'send' | 'serve'>
+  /** Somebody types, and does not want to wait for a file to be sent. */
+  readonly isInteractive: boolean
 }
 
 export function createSession(peer: Peer, printer: Printer, init: SessionInit): Session {
@@ -41,9 +48,13 @@ class PeerSession implements Session {
   readonly printer: Printer
   readonly quit: () => void
   readonly #sends = new Slots(MAX_SENDS)
+  readonly #files: SessionInit['files']
+  readonly #isInteractive: boolean
   #current: Group | undefined
 
-  constructor(peer: Peer, printer: Printer, { quit }: SessionInit) {
+  constructor(peer: Peer, printer: Printer, { quit, files, isInteractive }: SessionInit) {
+    this.#files = files
+    this.#isInteractive = isInteractive
     this.peer = peer
     this.printer = printer
     this.quit = quit
@@ -80,6 +91,20 @@ class PeerSession implements Session {
 
   async send(group: Group, member: Member, value: Value): Promise<void> {
     this.#printReceipt(await group.send(member, value), member)
+  }
+
+  async sendFile(group: Group, member: Member, path: string): Promise<void> {
+    const sending = this.#files.send(group, member, path).catch((thrown: unknown) => {
+      const { code, message } = asMusterError(thrown, 'closed')
+      if (code === 'command-invalid') throw thrown
+      const text = `${JSON.stringify(path)} was not received by ${shortId(member.peerId)}: ${message}`
+      throw new MusterError(code, text, { cause: thrown })
+    })
+    if (!this.#isInteractive) return await sending
+    sending.catch((thrown: unknown) => {
+      const { code, message } = asMusterError(thrown, 'closed')
+      this.printer.print({ event: 'error', code, message })
+    })
   }
 
   async say(text: string): Promise<void> {
@@ -120,6 +145,7 @@ class PeerSession implements Session {
     group.on('message', ({ from, name, id, value }) => {
       this.printer.print({ event: 'message', topic, from, name, id, value })
     })
+    this.#files.serve(group)
     for (const member of group.members()) meet(member) // those found before we listened
   }
 

@@ -1,9 +1,12 @@
+import { join } from 'node:path'
 import type { PeerId } from '../../shared/core/address.ts'
 import { asMusterError, type MusterError } from '../../shared/core/errors.ts'
 import { build, type Closable, reportUncaught } from '../../shared/core/lifecycle.ts'
 import type { Peer } from '../api.ts'
 import { runLine } from './commands.ts'
 import { readLines } from './console.ts'
+import { ProgressBoard } from './file-progress.ts'
+import { Files } from './files.ts'
 import { joinHints } from './hint.ts'
 import type { Io } from './run.ts'
 import { createSession } from './session.ts'
@@ -34,19 +37,33 @@ export async function startBootstrap(bootstrap: ServedBootstrap, { printer }: Io
 }
 
 /** What a peer adds to the library's `Peer` for its command line. */
-export type ServedPeer = Peer & { readonly httpUrl: string | undefined }
+export type ServedPeer = Peer & {
+  readonly httpUrl: string | undefined
+  /** Undefined when nothing is kept on disk. */
+  readonly dataFolder: string | undefined
+}
+
+export interface PeerStart {
+  readonly topics: readonly string[]
+  /** Where files go that members send; undefined: `files` in the data folder, and none are taken where there is none. */
+  readonly files?: string | undefined
+}
 
 /**
  * Joins `topics` and lets the user drive the peer: a console on a terminal, commands a line each on standard input
  * otherwise. The end of standard input ends nothing: containers start with an empty one.
  * Owns the peer: closes it when a topic cannot be joined, and with what it returns.
  */
-export function startPeer(peer: ServedPeer, topics: readonly string[], io: Io): Promise<Closable> {
+export function startPeer(peer: ServedPeer, { topics, files }: PeerStart, io: Io): Promise<Closable> {
   return build(async scope => {
     scope.own(peer)
     const { peerId, addresses, httpUrl: http } = peer
     io.printer.print({ event: 'listening', role: 'peer', peerId, addresses, http })
-    const session = createSession(peer, io.printer, { quit: io.stop })
+    const folder = files ?? (peer.dataFolder === undefined ? undefined : join(peer.dataFolder, 'files'))
+    const board = new ProgressBoard(io.printer, io.console?.status)
+    const exchange = scope.own(new Files({ printer: io.printer, board }, { folder }))
+    const isInteractive = io.console !== undefined
+    const session = createSession(peer, io.printer, { quit: io.stop, files: exchange, isInteractive })
     for (const topic of topics) await session.join(topic)
     const handle = (line: string): Promise<void> => runLine(session, line)
     if (io.console !== undefined) {

@@ -34,8 +34,8 @@ export interface DirectNeeds {
   member(peerId: PeerId): { readonly name: string | undefined; readonly isShown: boolean } | undefined
   /** Calls back when a member is shown. */
   onShown(listener: (peerId: PeerId) => void): () => void
-  /** Called before something goes to a member. */
-  beforeSend(peerId: PeerId): void
+  /** The member that is meant. @throws MusterError `not-a-member` | `closed`. */
+  receiver(member: Member | PeerId): PeerId
   /** Gives a message to whoever listens; undefined when nobody does, false when a listener threw. */
   offer(message: Message): boolean | Promise<boolean> | undefined
 }
@@ -56,14 +56,13 @@ export class DirectMessages {
     const { topic, messenger } = this.#needs
     const now =
       this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
-    this.#judge(to)
+    this.#needs.receiver(to)
     const { id, rttMs } = await messenger.send(topic, to, value, now)
     return { to, topic: topic.name, id, rttMs }
   }
 
   async ask(member: Member | PeerId, value: Value, options: AskOptions = {}): Promise<Message> {
-    const to = idOf(member)
-    this.#judge(to)
+    const to = this.#needs.receiver(member)
     const { topic, messenger } = this.#needs
     const { id, value: answer, request } = await messenger.ask(topic, to, value, options)
     return this.#received({ from: to, id: String(id), value: answer, request })
@@ -125,18 +124,6 @@ export class DirectMessages {
   #received({ from, id, value, request }: RawDelivery): ReceivedMessage {
     const name = this.#needs.member(from)?.name
     return new ReceivedMessage({ from, name, topic: this.#needs.topic.name, id, value, via: 'direct' }, request)
-  }
-
-  #judge(to: PeerId): void {
-    const { topic, signal, member, beforeSend } = this.#needs
-    if (signal.aborted) {
-      throw new MusterError('closed', `the group ${JSON.stringify(topic.name)} was left; the message was not sent`)
-    }
-    if (member(to)?.isShown !== true) {
-      const name = JSON.stringify(topic.name)
-      throw new MusterError('not-a-member', `${to} is not a member of ${name}; the message was not sent`)
-    }
-    beforeSend(to)
   }
 
   /** Waits until the member is shown, as long as the caller waits for it. Resolves with what is left of the time. */

@@ -1,28 +1,27 @@
 import type { PeerAddress, PeerId } from '../../shared/core/address.ts'
-import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Emitter } from '../../shared/core/events.ts'
-import { Scope } from '../../shared/core/lifecycle.ts'
-import type { Log } from '../../shared/core/log.ts'
+import { Scope, type Undo } from '../../shared/core/lifecycle.ts'
 import type { Topic } from '../../shared/core/topic.ts'
-import type { Node } from '../../shared/node/port.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
-import type { Roster } from '../../shared/roster/roster.ts'
 import type {
   AskOptions,
   AskResult,
+  ByteStream,
   Group,
   GroupEvents,
   LeaveReason,
   Member,
   Message,
+  OpenStreamOptions,
   Receipt,
   SendOptions,
   Value
 } from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
-import { DirectMessages, type Messenger, type RawDelivery } from './direct.ts'
-import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
+import { DirectMessages, type RawDelivery } from './direct.ts'
+import type { GroupNeeds, GroupOptions } from './group-needs.ts'
+import { isLive, type KnownMember, MAX_MESH, memberOf, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
 const MAX_KNOWN = 4_096
@@ -35,30 +34,6 @@ const MAX_TOLD = 64
 const STOP_PROVIDING_MS = 250
 /** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
 const REMEMBERED_AFTER_MS = 1_000
-
-export interface GroupNeeds {
-  readonly node: Pick<Node, 'connect' | 'isConnected' | 'connections' | 'dht' | 'peerId'>
-  readonly roster: Roster
-  readonly bootstraps: {
-    readonly up: readonly PeerId[]
-    on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
-  }
-  readonly messaging: Messenger
-  readonly clock: Clock
-  readonly log: Log
-}
-
-export interface GroupOptions {
-  readonly name: string | undefined
-  /** False: bootstraps are not asked and rumours are not followed; the DHT alone names candidates. */
-  readonly usesRoster: boolean
-  readonly providerValidityMs: number
-  /** Members a connection is kept to; {@link MAX_MESH} by default. */
-  readonly maxMesh?: number
-  readonly onClosed: () => void
-  /** A bootstrap answers, but does not speak the topic protocol of this network. */
-  readonly onMismatch: (peerId: PeerId) => void
-}
 
 /** One topic this peer is in. Members are proven: shown once their signed record is verified and they were reached. */
 export class TopicGroup extends Emitter<GroupEvents> implements Group {
@@ -97,11 +72,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
         return known && { name: known.record.name, isShown: known.isShown }
       },
       onShown: listener => this.on('member', ({ peerId }) => listener(peerId)),
-      beforeSend: peerId => {
-        // listed only so far, though there is a connection by now, e.g. one of the DHT's
-        if (this.#known.get(peerId)?.state !== 'live' && needs.node.isConnected(peerId))
-          needs.roster.confirm(this.topicId, peerId)
-      },
+      receiver: member => this.#receiver(member, 'the message was not sent'),
       offer: message => (this.listenerCount('message') === 0 ? undefined : this.offer('message', message))
     })
   }
@@ -157,6 +128,16 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     return this.#direct.askMany(members, value, options)
   }
 
+  async openStream(member: Member | PeerId, name: string, options: OpenStreamOptions = {}): Promise<ByteStream> {
+    const to = this.#receiver(member, 'no stream was opened')
+    return await this.#needs.streams.open(this.#topic, to, name, options)
+  }
+
+  onStream(name: string, handler: (stream: ByteStream) => void | Promise<void>): Undo {
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left`)
+    return this.#needs.streams.handle(this.#topic, name, handler)
+  }
+
   /** Hands a message that came for this group to whoever listens. */
   deliver(delivery: RawDelivery): void | Promise<void> {
     return this.#direct.deliver(delivery)
@@ -168,6 +149,17 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     if (known === undefined) throw new MusterError('not-a-member')
     await this.#needs.node.connect({ peerId, addresses: known.record.addresses }, { signal })
     this.#needs.roster.confirm(this.#topic.id, peerId)
+  }
+
+  /** The member that is meant; one that was listed only so far, though there is a connection by now, counts as live. */
+  #receiver(member: Member | PeerId, failed: string): PeerId {
+    const to = typeof member === 'string' ? member : member.peerId
+    const topic = JSON.stringify(this.topic)
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${topic} was left; ${failed}`)
+    const known = this.#known.get(to)
+    if (known?.isShown !== true) throw new MusterError('not-a-member', `${to} is not a member of ${topic}; ${failed}`)
+    if (!isLive(known) && this.#needs.node.isConnected(to)) this.#needs.roster.confirm(this.topicId, to)
+    return to
   }
 
   leave(): Promise<void> {
@@ -183,7 +175,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   }
 
   async #sayGoodbye(): Promise<void> {
-    const { roster, messaging, node, clock } = this.#needs
+    const { roster, messaging, streams, node, clock } = this.#needs
     const announcement = this.#announcement
     const closed = announcement?.close()
     if (announcement !== undefined) {
@@ -195,7 +187,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     const connected = node.connections().map(({ peerId }) => peerId)
     const holders = announcement?.areHoldersKnown === false ? connected.slice(0, MAX_TOLD) : []
     await roster.exit(this.#topic.id, [...new Set([...(announcement?.holders ?? []), ...holders])])
-    await Promise.all([messaging.forget(this.#topic.id), closed])
+    await Promise.all([messaging.forget(this.#topic.id), streams.forget(this.#topic.id), closed])
   }
 
   // — finding —
@@ -294,6 +286,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #onGone(record: MemberRecord, reason: LeaveReason): void {
     const known = this.#known.get(record.peerId)
     if (record.topicId !== this.topicId || known === undefined) return
+    this.#needs.streams.drop(this.topicId, record.peerId, reason)
     const wasShown = known.isShown
     if (reason === 'goodbye') this.#known.delete(record.peerId)
     else {
@@ -355,12 +348,4 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       this.#plan()
     }
   }
-}
-
-function isLive({ state }: KnownMember): boolean {
-  return state === 'live'
-}
-
-function memberOf({ record, state }: KnownMember): Member {
-  return { peerId: record.peerId, name: record.name, addresses: record.addresses, verified: state === 'live' }
 }

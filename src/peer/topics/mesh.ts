@@ -1,5 +1,6 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
+import type { Member } from '../api.ts'
 
 /** Members a peer keeps a connection to in one topic; beyond it the rest is listed and dialled on demand. */
 export const MAX_MESH = 64
@@ -80,4 +81,14 @@ export function yieldMs(self: PeerId, other: PeerId, isAsked: boolean): number {
 /** Milliseconds until a member that could not be reached `failures` times is tried again. */
 export function reachPauseMs(failures: number): number {
   return Math.min(REACH_MAX_MS, REACH_MIN_MS * 2 ** Math.min(failures - 1, 16))
+}
+
+export function isLive({ state }: KnownMember): boolean {
+  return state === 'live'
+}
+
+/** As its user sees it. */
+export function memberOf(known: KnownMember): Member {
+  const { peerId, name, addresses } = known.record
+  return { peerId, name, addresses, verified: isLive(known) }
 }

@@ -139,7 +139,7 @@ function parseHttp(text: string): string {
   return text.trim()
 }
 
-function parsePath(text: string): string {
+export function parsePath(text: string): string {
   if (text.trim() === '' || text.includes('\0')) throw new RangeError('no path')
   return text
 }

@@ -65,6 +65,12 @@ export const METRICS = {
     // From a loopback round trip to the default deadline of 10 s.
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
   },
+  muster_streams_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Raw streams that are over, by who opened them and how they ended.',
+    labels: { direction: IN_OUT, outcome: ['ended', 'broken', 'refused', 'failed'] }
+  },
   muster_connections_refused_total: {
     type: 'counter',
     unit: 'count',
