@@ -50,7 +50,7 @@ for (const job of jobs.keys()) console.log(results.get(job))
 
 console.log(`to one who does not listen: ${await report(boss, idle, { job: 8, text: 'fig' })}`)
 console.log(`a value that is no JSON: ${await report(boss, first, { at: Number.NaN })}`)
-console.log(`two megabytes: ${await report(boss, first, new Uint8Array(2 * 1024 * 1024))}`)
+console.log(`a hundred megabytes: ${await report(boss, first, new Uint8Array(100_000_000))}`)
 await peers[0]?.close()
 while (boss.members().length > 2) await new Promise<void>(resolve => boss.on('left', () => resolve()))
 console.log(`to one who left: ${await report(boss, first, { job: 9, text: 'late' })}`)

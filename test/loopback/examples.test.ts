@@ -44,14 +44,25 @@ async function linesOf(name: string): Promise<string[]> {
 }
 
 describe('examples', () => {
-  it('are these four, under 60 lines each, and import what a user of the package imports', () => {
-    assert.deepEqual(examples, ['chat.ts', 'presence.ts', 'send-file.ts', 'worker.ts'])
+  it('are these five, under 60 lines each, and import what a user of the package imports', () => {
+    assert.deepEqual(examples, ['ask.ts', 'chat.ts', 'presence.ts', 'send-file.ts', 'worker.ts'])
     for (const name of examples) {
       const source = readFileSync(`${root}examples/${name}`, 'utf8')
       assert.ok(source.trimEnd().split('\n').length < 60, name)
       for (const [, from = ''] of source.matchAll(/^import .* from '([^']+)'$/gm))
         assert.match(from, /^(node:|\.\.\/src\/index\.ts$)/, name)
     }
+  })
+
+  it('ask.ts asks one member in a chain, and everybody', async () => {
+    assert.deepEqual(await linesOf('ask.ts'), [
+      'attic: for how many weeks?',
+      'attic: Emma, for 4 weeks',
+      'attic: answered, we do not have it',
+      'cellar: answered, we do not have it',
+      'closed: refused, no-handler',
+      'lazy: timed-out, timed-out'
+    ])
   })
 
   it('chat.ts lets two peers talk', async () => {
@@ -93,9 +104,9 @@ describe('examples', () => {
       'pear 97cfbe87531abe0c by w2',
       'plum 0467255695084cc1 by w1',
       'quince 4f67642c07d4c8a3 by w2',
-      'to one who does not listen: refused',
+      'to one who does not listen: no-handler',
       'a value that is no JSON: value-invalid',
-      'two megabytes: too-large',
+      'a hundred megabytes: too-large',
       'to one who left: not-a-member'
     ])
   })

@@ -18,7 +18,7 @@ const library = new URL('../../src/index.ts', import.meta.url).href
 const folder = mkdtempSync(join(tmpdir(), 'muster-readme-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const [chat = '', network = ''] = readPage('README.md').blocks('ts')
+const [chat = '', network = '', requests = ''] = readPage('README.md').blocks('ts')
 const [failure = ''] = readPage('docs/errors.md').blocks('ts')
 
 /** Starts a snippet as a program of its own, with the sources in place of the package. */
@@ -46,9 +46,9 @@ function start(
 
 describe('the TypeScript of the pages', () => {
   it('has the right types', () => {
-    assert.equal(readPage('README.md').blocks('ts').length, 2)
+    assert.equal(readPage('README.md').blocks('ts').length, 3)
     const around = "declare const lobby: import('muster').Group\ndeclare const member: import('muster').Member\n"
-    for (const [name, source] of Object.entries({ chat, network, failure: `${around}${failure}` })) {
+    for (const [name, source] of Object.entries({ chat, network, requests, failure: `${around}${failure}` })) {
       writeFileSync(join(folder, `${name}.types.ts`), source)
     }
     const config = {
@@ -97,6 +97,12 @@ describe('the TypeScript of the pages', () => {
     const { child, text } = start('network', network)
     assert.deepEqual(await once(child, 'close'), [0, null], text())
     assert.deepEqual(text().trim().split('\n').sort(), ['ben hears ana: hello', 'received by ben'])
+  })
+
+  it('asks and answers: the example of requests of the README', async () => {
+    const { child, text } = start('requests', requests)
+    assert.deepEqual(await once(child, 'close'), [0, null], text())
+    assert.deepEqual(text().trim().split('\n'), ['for how many? number 7', 'answered sorry?'])
   })
 })
 

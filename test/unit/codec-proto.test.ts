@@ -47,11 +47,35 @@ const topicFrame = fc.oneof(
   fc.record({ unwatch: message({ topic: topicKey }, ['topic']) })
 )
 
+const id = fc.maxSafeNat()
 const messageFrame = fc.oneof(
-  fc.record({ open: message({ topic: topicKey, envelope }, ['topic', 'envelope']) }),
-  fc.record({ message: message({ id: fc.maxSafeNat(), kind: count, body: envelope }, ['id', 'kind', 'body']) }),
-  fc.record({ receipt: message({ id: fc.maxSafeNat() }, ['id']) }),
-  fc.record({ refusal: message({ id: fc.maxSafeNat(), code: text(32) }, ['code']) })
+  fc.record({
+    open: message(
+      { topic: topicKey, envelope, session: fc.maxSafeNat(), encodings: count, maxBytes: fc.maxSafeNat() },
+      ['topic', 'envelope', 'session', 'maxBytes']
+    )
+  }),
+  fc.record({ welcome: message({ encodings: count, maxBytes: fc.maxSafeNat() }, ['maxBytes']) }),
+  fc.record({
+    message: message(
+      {
+        id,
+        kind: count,
+        body: envelope,
+        replyTo: id,
+        wantsReply: fc.boolean(),
+        size: fc.maxSafeNat(),
+        encoding: count,
+        rawSize: fc.maxSafeNat(),
+        mayRepeat: fc.boolean()
+      },
+      ['id', 'kind', 'body']
+    )
+  }),
+  fc.record({ part: message({ id, body: envelope }, ['id', 'body']) }),
+  fc.record({ receipt: message({ id, since: id }, ['id']) }),
+  fc.record({ refusal: message({ id, code: text(32) }, ['code']) }),
+  fc.record({ cancel: message({ id }, ['id']) })
 )
 
 const nothing = fc.constant({})
@@ -69,7 +93,7 @@ const streamFrame = fc.oneof(
 describe('the .proto files say the same as the code', () => {
   agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
   agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
-  agree('a message frame', 'message.proto', 'muster.message.v1.MessageFrame', messageFrameCodec, messageFrame)
+  agree('a message frame', 'message.proto', 'muster.message.v2.MessageFrame', messageFrameCodec, messageFrame)
   agree('a stream frame', 'stream.proto', 'muster.stream.v1.StreamFrame', streamFrameCodec, streamFrame)
 })
 

@@ -5,15 +5,15 @@ type Events = Record<string, unknown>
 
 export interface Subscribable<E extends Events> {
   /** Calls `listener` for each event until the returned undo is called. What it throws is raised as uncaught; also what its promise rejects with, unless that is a `MusterError`. */
-  on<K extends keyof E>(event: K, listener: (detail: E[K]) => void): Undo
+  on<K extends keyof E>(event: K, listener: (detail: E[K]) => unknown): Undo
 }
 
 /** Typed events. A listener that throws does not keep the others from hearing. */
 export class Emitter<E extends Events> implements Subscribable<E> {
   readonly #listeners = new Map<keyof E, Set<(detail: never) => void>>()
 
-  on<K extends keyof E>(event: K, listener: (detail: E[K]) => void): Undo {
-    const own = (detail: E[K]): void => listener(detail) // the same function may be added twice
+  on<K extends keyof E>(event: K, listener: (detail: E[K]) => unknown): Undo {
+    const own = (detail: E[K]): unknown => listener(detail) // the same function may be added twice
     const set = this.#listeners.get(event) ?? new Set()
     this.#listeners.set(event, set)
     set.add(own)
