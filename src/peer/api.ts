@@ -30,6 +30,8 @@ export interface Message {
   readonly id: string
   readonly value: Value
   readonly via: Via
+  /** When it was said, by the author's clock, as ISO 8601 text. A direct message has none: it was said just now. */
+  readonly sentAt?: string
 }
 
 /** How far a value is on its way. */
@@ -110,6 +112,27 @@ export interface Broadcasts {
    * @throws MusterError `too-large` | `value-invalid` | `limit-reached` (faster than others would pass on) | `closed` | `aborted`.
    */
   broadcast(value: Value, options?: BroadcastOptions): Promise<BroadcastResult>
+}
+
+export interface JoinOptions {
+  /** Messages from before to be told of, the newest; 0, the default, to 1,000. Keepers are asked as they are met. */
+  readonly history?: number
+}
+
+export interface HistoryOptions extends WaitOptions {
+  /** Messages wanted, the newest; 1 to 1,000, 100 by default. */
+  readonly limit?: number
+}
+
+/** What was said before. */
+export interface Histories {
+  /**
+   * Asks the members and bootstraps connected now, those that keep the topic (`--keep`), for what was broadcast: the
+   * newest, oldest first, each author's in the order it said them. Signatures are verified. Empty when nobody keeps it;
+   * after 10 s it is what is known by then. Direct messages are never kept.
+   * @throws MusterError `options-invalid` | `closed` | `aborted`.
+   */
+  history(options?: HistoryOptions): Promise<readonly Message[]>
 }
 
 /** The other side's application took the message. */

@@ -65,6 +65,30 @@ export const METRICS = {
     // From a loopback round trip to the default deadline of 10 s.
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
   },
+  muster_history_messages: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Broadcasts kept, all topics together.',
+    labels: {}
+  },
+  muster_history_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Size of the broadcasts kept.',
+    labels: {}
+  },
+  muster_history_dropped_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Broadcasts kept no longer, or not kept because the disk was too slow.',
+    labels: { reason: ['expired', 'full', 'busy'] }
+  },
+  muster_history_asks_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Questions for history by how they ended.',
+    labels: { direction: IN_OUT, outcome: ['answered', 'refused', 'failed'] }
+  },
   muster_connections_refused_total: {
     type: 'counter',
     unit: 'count',
