@@ -7,11 +7,9 @@ export const HISTORY_PROTOCOL = 'history/1.0.0'
 /** Messages one answer may have. */
 export const MAX_HISTORY_MESSAGES = 1_000
 /** A broadcast as its author signed it: 64 KiB of value, a member record, key, signature and the protobuf around them. */
-export const MAX_PROOF_BYTES = 72_704
+export const MAX_PROOF_BYTES = 70_208
 /** A proof in its frame. */
 export const MAX_HISTORY_FRAME_BYTES = MAX_PROOF_BYTES + 64
-/** Longest ASK: a topic key and a member record. */
-export const MAX_ASK_BYTES = MAX_ENVELOPE_BYTES + 128
 
 const askSchema = {
   topic: { id: 1, type: 'bytes', max: 36, required: true },
