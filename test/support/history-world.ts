@@ -2,8 +2,8 @@ import type { PeerId } from '../../src/shared/core/address.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { Scope } from '../../src/shared/core/lifecycle.ts'
-import { type Topic, topicOf } from '../../src/shared/core/topic.ts'
-import type { SignedBroadcast } from '../../src/shared/gossip/broadcast.ts'
+import { type Topic, type TopicId, topicOf } from '../../src/shared/core/topic.ts'
+import type { PastBroadcast } from '../../src/shared/history/ask.ts'
 import type { BookLimits } from '../../src/shared/history/book.ts'
 import { readHistoryFrame } from '../../src/shared/history/frame.ts'
 import { type History, openHistory } from '../../src/shared/history/history.ts'
@@ -34,7 +34,7 @@ export interface Author {
   say(
     sequence: number,
     options?: { sentMs?: number; text?: string; topic?: Topic; bytes?: number }
-  ): Promise<SignedBroadcast>
+  ): Promise<PastBroadcast>
 }
 
 export async function author(identity?: Identity): Promise<Author> {
@@ -44,23 +44,25 @@ export async function author(identity?: Identity): Promise<Author> {
     async say(sequence, { sentMs = START + sequence, text = `message ${sequence}`, topic = LOBBY, bytes } = {}) {
       const body = bytes === undefined ? new TextEncoder().encode(JSON.stringify(text)) : new Uint8Array(bytes)
       const proof = await seal(DOMAIN, proofCodec.encode({ topicId: topic.id, sequence, sentMs, body }))
-      return await openSigned(proof)
+      return await openSigned(proof, topic.id)
     }
   }
 }
 
 /** Several in order, by their sequences. */
-export async function sayAll(who: Author, sequences: readonly number[]): Promise<SignedBroadcast[]> {
-  const said: SignedBroadcast[] = []
+export async function sayAll(who: Author, sequences: readonly number[]): Promise<PastBroadcast[]> {
+  const said: PastBroadcast[] = []
   for (const sequence of sequences) said.push(await who.say(sequence))
   return said
 }
 
-/** As the gossip opens a proof: its signature is checked. */
-export async function openSigned(proof: Uint8Array): Promise<SignedBroadcast> {
+/** As the gossip opens a proof: its signature and its topic are checked. */
+export async function openSigned(proof: Uint8Array, expected: TopicId): Promise<PastBroadcast> {
   const { peerId, payload } = await unseal(DOMAIN, proof)
   const { topicId, sequence, sentMs, body } = proofCodec.decode(payload)
-  return { topicId, author: peerId, sequence, sentMs, kind: VALUE_KIND.json, body, envelope: new Uint8Array(0), proof }
+  if (topicId !== expected) throw new MusterError('protocol-violation', 'another topic')
+  const rest = { sequence, sentMs, kind: VALUE_KIND.json, body, envelope: new Uint8Array(0), proof }
+  return { topicId, author: peerId, sender: { name: undefined }, ...rest }
 }
 
 /** A broadcast that nobody signed, for what only counts and sorts. */
@@ -68,10 +70,11 @@ export function unsigned(
   who: PeerId,
   sequence: number,
   { sentMs = START + sequence, bytes = 100, topic = LOBBY } = {}
-): SignedBroadcast {
+): PastBroadcast {
   const none = new Uint8Array(0)
   const proof = new Uint8Array(bytes).fill(sequence & 255)
-  return { topicId: topic.id, author: who, sequence, sentMs, kind: 0, body: none, envelope: none, proof }
+  const rest = { sequence, sentMs, kind: 0, body: none, envelope: none, proof }
+  return { topicId: topic.id, author: who, sender: { name: undefined }, ...rest }
 }
 
 export const range = (first: number, last: number): number[] =>

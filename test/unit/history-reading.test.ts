@@ -5,14 +5,13 @@ import { followPast, GATHER_MS, type PastNeeds, readPast } from '../../src/peer/
 import { Seen } from '../../src/peer/topics/seen.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
-import type { SignedBroadcast } from '../../src/shared/gossip/broadcast.ts'
-import type { Answer } from '../../src/shared/history/ask.ts'
+import type { Answer, PastBroadcast } from '../../src/shared/history/ask.ts'
 import { ENOUGH_KEEPERS, MAX_PARALLEL_ASKS } from '../../src/shared/history/limits.ts'
 import { inOrder } from '../../src/shared/history/order.ts'
 import { Reading } from '../../src/shared/history/reading.ts'
 import { label, range, START, unsigned } from '../support/history-world.ts'
 
-const answered = (messages: readonly SignedBroadcast[]): Answer => ({ outcome: 'answered', messages })
+const answered = (messages: readonly PastBroadcast[]): Answer => ({ outcome: 'answered', messages })
 const NEVER = new Promise<never>(() => undefined)
 
 /** A group’s surroundings in which the test says who is there and what each answers. */
@@ -22,10 +21,10 @@ class Scene implements PastNeeds {
   readonly signal = this.controller.signal
   readonly answers = new Map<PeerId, () => Promise<Answer>>()
   readonly asked: PeerId[] = []
-  own: readonly SignedBroadcast[] = []
+  own: readonly PastBroadcast[] = []
   met: ((peerId: PeerId) => void) | undefined
 
-  keeper(peerId: PeerId, answer: readonly SignedBroadcast[] | Answer | Promise<never>): void {
+  keeper(peerId: PeerId, answer: readonly PastBroadcast[] | Answer | Promise<never>): void {
     const whole = Array.isArray(answer) ? answered(answer) : (answer as Answer | Promise<never>)
     this.answers.set(peerId, async () => await whole)
   }
@@ -38,7 +37,7 @@ class Scene implements PastNeeds {
     return Promise.race([this.answers.get(peerId)?.() ?? NEVER, stopped])
   }
 
-  async kept(): Promise<readonly SignedBroadcast[]> {
+  async kept(): Promise<readonly PastBroadcast[]> {
     return this.own
   }
 

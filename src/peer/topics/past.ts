@@ -3,8 +3,7 @@ import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import type { Undo } from '../../shared/core/lifecycle.ts'
 import { deadlineBy, raceSignal } from '../../shared/core/signals.ts'
-import type { SignedBroadcast } from '../../shared/gossip/broadcast.ts'
-import type { Answer } from '../../shared/history/ask.ts'
+import type { Answer, PastBroadcast } from '../../shared/history/ask.ts'
 import { Reading } from '../../shared/history/reading.ts'
 import { MAX_HISTORY_MESSAGES } from '../../shared/wire/history.ts'
 import type { HistoryOptions } from '../api.ts'
@@ -23,7 +22,7 @@ export interface PastNeeds {
   /** Asks a connected peer. Rejects only when `signal` aborts. */
   ask(peerId: PeerId, limit: number, signal: AbortSignal): Promise<Answer>
   /** What this peer keeps itself. */
-  kept(limit: number): Promise<readonly SignedBroadcast[]>
+  kept(limit: number): Promise<readonly PastBroadcast[]>
   /** Members and bootstraps that are connected now, likely keepers first. */
   connected(): readonly PeerId[]
   /** Calls `listener` for each member and bootstrap that is met from now on. */
@@ -38,7 +37,7 @@ export interface PastNeeds {
  * had something to tell. A keeper met later may add messages, in order among themselves. The same message may come to
  * `deliver` again.
  */
-export function followPast(needs: PastNeeds, limit: number, deliver: (message: SignedBroadcast) => void): Undo {
+export function followPast(needs: PastNeeds, limit: number, deliver: (message: PastBroadcast) => void): Undo {
   const { clock, signal } = needs
   let undoNext: Undo | undefined
   const flush = (): void => {
@@ -72,7 +71,7 @@ export function followPast(needs: PastNeeds, limit: number, deliver: (message: S
  * as many as there are. Nobody there is not an error.
  * @throws MusterError `options-invalid` | `closed` | `aborted`.
  */
-export async function readPast(needs: PastNeeds, options: HistoryOptions = {}): Promise<readonly SignedBroadcast[]> {
+export async function readPast(needs: PastNeeds, options: HistoryOptions = {}): Promise<readonly PastBroadcast[]> {
   const { limit = DEFAULT_HISTORY, signal } = options
   checkHistory('limit', limit, 1)
   if (needs.signal.aborted) throw new MusterError('closed', 'the group was left')

@@ -11,11 +11,16 @@ import { HISTORY_PROTOCOL, MAX_HISTORY_FRAME_BYTES, MAX_PROOF_BYTES } from '../w
 import { askFrame, HISTORY_REFUSALS, type HistoryRefusal, readHistoryFrame } from './frame.ts'
 import { ANSWER_TIMEOUT_MS, KEPT_MS, MAX_KEPT_BYTES, SILENCE_TIMEOUT_MS } from './limits.ts'
 
+/** A broadcast from before, verified again, with what its author called itself then. */
+export interface PastBroadcast extends SignedBroadcast {
+  readonly sender: { readonly name: string | undefined }
+}
+
 /**
- * Opens a proof: signature, form, and that the member record in it is its author's and counted when it was sent.
+ * Opens a proof: signature, topic, form, and that the member record in it is its author's and counted when it was sent.
  * @throws MusterError `protocol-violation`.
  */
-export type OpenBroadcast = (proof: Uint8Array) => Promise<SignedBroadcast>
+export type OpenBroadcast = (proof: Uint8Array, topicId: TopicId) => Promise<PastBroadcast>
 
 export interface AskNeeds {
   readonly node: Pick<Node, 'open'>
@@ -31,7 +36,7 @@ export interface AskNeeds {
 export interface Answer {
   /** `failed`: it lied, was silent, broke the protocol, or cannot be reached. */
   readonly outcome: 'answered' | HistoryRefusal | 'refused' | 'failed'
-  readonly messages: readonly SignedBroadcast[]
+  readonly messages: readonly PastBroadcast[]
 }
 
 /**
@@ -46,7 +51,7 @@ export async function askKeeper(
   signal: AbortSignal
 ): Promise<Answer> {
   const { clock, onAsked, log = silentLog } = needs
-  const messages: SignedBroadcast[] = []
+  const messages: PastBroadcast[] = []
   let channel: Channel | undefined
   using whole = deadlineBy(clock, ANSWER_TIMEOUT_MS, `history of ${peerId}`, signal)
   try {
@@ -87,7 +92,7 @@ async function read(
   channel: Channel,
   topicId: TopicId,
   limit: number,
-  messages: SignedBroadcast[],
+  messages: PastBroadcast[],
   signal: AbortSignal
 ): Promise<HistoryRefusal | 'refused' | undefined> {
   const frames = channel.frames[Symbol.asyncIterator]()
@@ -104,8 +109,7 @@ async function read(
     if (count >= limit || bytes > MAX_KEPT_BYTES + MAX_PROOF_BYTES) {
       throw new MusterError('protocol-violation', 'more than was asked for')
     }
-    const message = await open(entry.proof)
-    if (message.topicId !== topicId) throw new MusterError('protocol-violation', 'a message of another topic')
+    const message = await open(entry.proof, topicId)
     if (isInTime(message, clock.now())) messages.push(message)
   }
 }

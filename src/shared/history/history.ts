@@ -6,7 +6,7 @@ import { type Log, silentLog } from '../core/log.ts'
 import type { Topic, TopicId } from '../core/topic.ts'
 import type { SignedBroadcast } from '../gossip/broadcast.ts'
 import type { Node } from '../node/port.ts'
-import { type Answer, askKeeper, type OpenBroadcast } from './ask.ts'
+import { type Answer, askKeeper, type OpenBroadcast, type PastBroadcast } from './ask.ts'
 import type { BookLimits } from './book.ts'
 import { serveHistory } from './keeper.ts'
 import { SWEEP_MS } from './limits.ts'
@@ -51,7 +51,7 @@ export interface History extends Closable {
   /** Keeps a verified broadcast, if its topic is kept here. It is on disk a moment later; nobody waits for it. */
   take(broadcast: SignedBroadcast): void
   /** What this node keeps itself: the newest, oldest first. */
-  kept(topicId: TopicId, limit: number): Promise<readonly SignedBroadcast[]>
+  kept(topicId: TopicId, limit: number): Promise<readonly PastBroadcast[]>
   /** Asks a connected peer. Rejects only when `signal` aborts. */
   ask(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>, limit: number, signal: AbortSignal): Promise<Answer>
 }
@@ -97,11 +97,11 @@ export async function openHistory(needs: HistoryNeeds, { keep, limits }: History
         if (keeps(broadcast.topicId) && !scope.signal.aborted) store.take(broadcast)
       },
       async kept(topicId, limit) {
-        const found: SignedBroadcast[] = []
+        const found: PastBroadcast[] = []
         if (!keeps(topicId)) return found
         for (const message of store.newest(topicId, limit).messages) {
           const proof = await store.read(message)
-          if (proof !== undefined) found.push(await open(proof))
+          if (proof !== undefined) found.push(await open(proof, topicId))
         }
         return found
       },

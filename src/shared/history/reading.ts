@@ -1,6 +1,5 @@
 import type { PeerId } from '../core/address.ts'
-import type { SignedBroadcast } from '../gossip/broadcast.ts'
-import type { Answer } from './ask.ts'
+import type { Answer, PastBroadcast } from './ask.ts'
 import { ENOUGH_KEEPERS, MAX_ASKED, MAX_KEPT_BYTES, MAX_PARALLEL_ASKS } from './limits.ts'
 import { inOrder } from './order.ts'
 
@@ -20,7 +19,7 @@ export class Reading {
   readonly #limit: number
   readonly #asked = new Set<PeerId>()
   readonly #waiting: PeerId[] = []
-  readonly #found = new Map<string, SignedBroadcast>()
+  readonly #found = new Map<string, PastBroadcast>()
   readonly #idle: Array<() => void> = []
   #underWay = 0
   #keepers = 0
@@ -32,7 +31,7 @@ export class Reading {
   }
 
   /** The newest of what was found, each once, oldest first; not more than a keeper keeps. */
-  get messages(): readonly SignedBroadcast[] {
+  get messages(): readonly PastBroadcast[] {
     const newest = inOrder(this.#found.values()).slice(-this.#limit)
     let bytes = 0
     const tooMany = newest.findLastIndex(({ proof }) => {
@@ -56,7 +55,7 @@ export class Reading {
   }
 
   /** Adds verified messages from elsewhere. */
-  add(messages: readonly SignedBroadcast[]): void {
+  add(messages: readonly PastBroadcast[]): void {
     const before = this.#found.size
     for (const message of messages) {
       const key = `${message.author}/${message.sequence}`
