@@ -289,6 +289,26 @@ describe('the store of a keeper', () => {
     }
   })
 
+  it('leaves no row behind of what had to go while it was being written', async () => {
+    const { datastore } = memoryStore()
+    const slow = Promise.withResolvers<void>()
+    const batch = datastore.batch.bind(datastore)
+    datastore.batch = () => {
+      const own = batch()
+      return { ...own, commit: async () => await slow.promise.then(() => own.commit()) }
+    }
+    const store = await open(datastore, { maxMessages: 2 })
+    store.take(unsigned('ana', 1))
+    await new Promise(resolve => setImmediate(resolve)) // it is on its way to the disk
+    store.take(unsigned('ana', 2))
+    store.take(unsigned('ana', 3))
+    slow.resolve()
+    await store.written()
+    const rows = await Array.fromAsync(datastore.queryKeys({ prefix: '/muster/history' }))
+    assert.equal(rows.length, 2)
+    assert.deepEqual(sequences(await open(datastore)), [2, 3])
+  })
+
   it('goes on when the disk fails', async () => {
     const { datastore } = memoryStore()
     const batch = datastore.batch.bind(datastore)
