@@ -137,7 +137,7 @@ export interface SendOptions extends WaitOptions {
 }
 
 /** One topic this peer is in, and who else is. */
-export interface Group extends Closable, Subscribable<GroupEvents> {
+export interface Group extends Closable, Subscribable<GroupEvents>, Broadcasts {
   readonly topic: string
   readonly topicId: string
   /** Everybody known right now, this peer excluded. */

@@ -12,6 +12,7 @@ import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
 import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
 import type { Group, Peer, PeerEvents } from './api.ts'
+import { type BroadcastRoom, createBroadcasts } from './broadcasts/broadcasts.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
@@ -59,6 +60,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #scope: Scope
   readonly #host: Host
   readonly #messaging: Messaging
+  readonly #broadcasts: BroadcastRoom
   readonly #groups = new Map<string, TopicGroup>()
   readonly #joining = new Set<string>()
   readonly #usesRoster: boolean
@@ -71,7 +73,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   /** @internal */
   constructor(scope: Scope, host: Host, values: PeerValues, log: Log, tuning: HostTuning) {
     super()
-    const { node, roster, supervisor, metrics } = host
+    const { node, roster, feed, supervisor, metrics } = host
     this.peerId = node.peerId
     this.name = values.name
     this.node = node
@@ -94,11 +96,12 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
         deliver: ({ topicId, ...message }) => {
           const group = this.#groups.get(topicId)
           if (group === undefined) throw new MusterError('not-a-member')
-          group.deliver(message)
+          group.deliver({ ...message, via: 'direct' })
         },
         metrics: messageCounts(metrics)
       })
     )
+    this.#broadcasts = scope.own(createBroadcasts({ node, feed, ownEnvelope: topicId => roster.own(topicId), log }))
     scope.defer(supervisor.on('problem', error => this.emit('problem', error as PeerEvents['problem'])))
     scope.defer(async () => {
       await Promise.all([...this.#groups.values()].map(group => group.close()))
@@ -129,7 +132,15 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
       const { node, roster, supervisor } = this.#host
       const group = new TopicGroup(
         topic,
-        { node, roster, bootstraps: supervisor, messaging: this.#messaging, clock: systemClock, log: this.#log },
+        {
+          node,
+          roster,
+          bootstraps: supervisor,
+          messaging: this.#messaging,
+          broadcasts: this.#broadcasts,
+          clock: systemClock,
+          log: this.#log
+        },
         {
           name: this.name,
           usesRoster: this.#usesRoster,

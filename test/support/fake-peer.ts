@@ -1,4 +1,5 @@
 import type { Value } from '../../src/peer/api.ts'
+import { createBroadcasts } from '../../src/peer/broadcasts/broadcasts.ts'
 import { createMessaging, type Messaging } from '../../src/peer/messaging/messaging.ts'
 import { TopicGroup } from '../../src/peer/topics/group.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
@@ -8,11 +9,13 @@ import { type Closable, Scope, type Undo } from '../../src/shared/core/lifecycle
 import { silentLog } from '../../src/shared/core/log.ts'
 import { seededRandom } from '../../src/shared/core/random.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
+import { createFeed, type Feed } from '../../src/shared/gossip/feed.ts'
 import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { FAKE_PROVIDER_VALIDITY_MS } from '../../src/shared/node/fake-dht.ts'
 import { createIdentity, type Identity } from '../../src/shared/node/keys.ts'
 import type { Node, Unseal } from '../../src/shared/node/port.ts'
 import { createSupervisor, type Supervisor } from '../../src/shared/node/supervisor.ts'
+import { openRecord } from '../../src/shared/roster/record.ts'
 import { createRoster, type Roster, type RosterNeeds } from '../../src/shared/roster/roster.ts'
 import { RosterRows } from '../../src/shared/roster/rows.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
@@ -117,6 +120,7 @@ export interface FakePeerOptions {
 export interface FakePeer {
   readonly node: Node
   readonly roster: Roster
+  readonly feed: Feed
   readonly messaging: Messaging
   readonly supervisor: Supervisor
   readonly peerId: PeerId
@@ -259,14 +263,24 @@ export class Village implements Closable {
         deliver: ({ topicId, ...message }) => {
           const group = [...groups.values()].find(each => each.topicId === topicId)
           if (group === undefined) throw new MusterError('not-a-member')
-          group.deliver(message)
+          group.deliver({ ...message, via: 'direct' })
         }
       })
     )
+    const feed = scope.own(
+      await createFeed({
+        node,
+        openRecord: (envelope, atMs) => openRecord(envelope, plainUnseal, atMs),
+        datastore: store.datastore,
+        clock
+      })
+    )
+    const broadcasts = scope.own(createBroadcasts({ node, feed, ownEnvelope: topicId => roster.own(topicId), clock }))
     scope.defer(() => Promise.all([...groups.values()].map(group => group.close())))
     return {
       node,
       roster,
+      feed,
       messaging,
       supervisor,
       peerId: node.peerId,
@@ -278,7 +292,7 @@ export class Village implements Closable {
         const topic = await topicOf(topicName)
         const group: TopicGroup = new TopicGroup(
           topic,
-          { node, roster, bootstraps: supervisor, messaging, clock, log: silentLog },
+          { node, roster, bootstraps: supervisor, messaging, broadcasts, clock, log: silentLog },
           {
             name,
             usesRoster,
