@@ -160,7 +160,7 @@ export interface SendOptions extends WaitOptions {
 }
 
 /** One topic this peer is in, and who else is. */
-export interface Group extends Closable, Subscribable<GroupEvents> {
+export interface Group extends Closable, Subscribable<GroupEvents>, Broadcasts, Histories {
   readonly topic: string
   readonly topicId: string
   /** Everybody known right now, this peer excluded. */
@@ -191,10 +191,11 @@ export interface Peer extends Closable, Subscribable<PeerEvents> {
   /** True once the DHT answered. */
   readonly isReady: boolean
   /**
-   * Joins a topic. Resolves at once, before anybody is found: listen for `member`.
-   * @throws MusterError `topic-invalid` | `already-joined` | `closed`.
+   * Joins a topic. Resolves at once, before anybody is found: listen for `member`. With `history`, the newest messages of
+   * before come as `message` events with `via: 'history'`, each once, oldest first; live ones may come between them.
+   * @throws MusterError `topic-invalid` | `already-joined` | `options-invalid` | `closed`.
    */
-  join(topic: string): Promise<Group>
+  join(topic: string, options?: JoinOptions): Promise<Group>
   /**
    * Connects to a node by address, as one more way into the network.
    * @throws MusterError `address-invalid` | `unreachable` | `timed-out` | `bootstrap-identity-changed`.

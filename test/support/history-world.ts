@@ -121,6 +121,9 @@ export class HistoryWorld extends Scope {
     )
     const topics = new Set([LOBBY.id, ATTIC.id])
     const counted: Record<string, number> = {}
+    const count = (what: string, by: number): void => {
+      counted[what] = (counted[what] ?? 0) + by
+    }
     const history = scope.own(
       await openHistory(
         {
@@ -136,12 +139,8 @@ export class HistoryWorld extends Scope {
               if (claimed !== peerId) throw new MusterError('protocol-violation')
             }
           },
-          metrics: {
-            increment(_name: string, labels: object, by: number = 1) {
-              const key = Object.values(labels).join(' ')
-              counted[key] = (counted[key] ?? 0) + by
-            }
-          },
+          onDropped: count,
+          onAsked: (...asked) => count(asked.join(' '), 1),
           clock: this.clock
         },
         { keep: keep.map(({ id }) => id), ...(limits === undefined ? {} : { limits }) }

@@ -62,7 +62,12 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
   { history: /^src\/shared\/history\// },
   // what a participant speaks of; types only
   { 'peer/api': /^src\/peer\/api\.ts$/ },
-  { 'peer/topics': /^src\/peer\/topics\//, 'peer/messaging': /^src\/peer\/messaging\// },
+  { 'peer/value': /^src\/peer\/value\.ts$/ },
+  {
+    'peer/topics': /^src\/peer\/topics\//,
+    'peer/messaging': /^src\/peer\/messaging\//,
+    'peer/broadcasts': /^src\/peer\/broadcasts\//
+  },
   { host: /^src\/shared\/host\// },
   { bootstrap: /^src\/bootstrap\/(bootstrap|options)\.ts$/, peer: /^src\/peer\/(peer|options)\.ts$/ },
   { testnet: /^src\/testnet\.ts$/ },

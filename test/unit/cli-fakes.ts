@@ -1,5 +1,15 @@
 import { PassThrough, Writable } from 'node:stream'
-import type { Group, GroupEvents, Member, Message, Peer, PeerEvents, Receipt, Value } from '../../src/peer/api.ts'
+import type {
+  BroadcastResult,
+  Group,
+  GroupEvents,
+  Member,
+  Message,
+  Peer,
+  PeerEvents,
+  Receipt,
+  Value
+} from '../../src/peer/api.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
 import type { Host } from '../../src/peer/cli/host.ts'
 import type { Printer } from '../../src/peer/cli/printer.ts'
@@ -23,6 +33,7 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   readonly topic: string
   readonly topicId = 'bafkreifake'
   readonly sent: Array<{ to: PeerId; value: Value }> = []
+  readonly said: Value[] = []
   readonly failures = new Map<PeerId, MusterError>()
   readonly list: Member[] = []
   readonly #scope = new Scope()
@@ -54,6 +65,15 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     if (failure !== undefined) throw failure
     this.sent.push({ to, value })
     return { to, topic: this.topic, id: String(this.sent.length), rttMs: 1.25 }
+  }
+
+  async broadcast(value: Value): Promise<BroadcastResult> {
+    this.said.push(value)
+    return { id: `b${this.said.length}`, sequence: this.said.length, peers: this.list.length, acknowledged: [] }
+  }
+
+  async history(): Promise<readonly Message[]> {
+    return []
   }
 
   leave(): Promise<void> {

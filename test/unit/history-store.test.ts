@@ -175,10 +175,10 @@ describe('the store of a keeper', () => {
     clock = new ManualClock(START + 60_000)
   ): Promise<HistoryStore & { readonly dropped: Record<string, number> }> => {
     const dropped: Record<string, number> = {}
-    const store = new HistoryStore(
-      { datastore, clock, onDropped: (reason, count) => (dropped[reason] = (dropped[reason] ?? 0) + count) },
-      limits
-    )
+    const onDropped = (reason: string, count: number): void => {
+      dropped[reason] = (dropped[reason] ?? 0) + count
+    }
+    const store = new HistoryStore({ datastore, clock, onDropped }, limits)
     await store.recall()
     return Object.assign(store, { dropped })
   }

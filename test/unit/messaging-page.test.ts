@@ -11,7 +11,7 @@ import {
   refusalFrame
 } from '../../src/peer/messaging/frame.ts'
 import * as limits from '../../src/peer/messaging/limits.ts'
-import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/messaging/value.ts'
+import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { ERROR_CODES } from '../../src/shared/core/errors.ts'
 import { encodeFrames, FrameDecoder } from '../../src/shared/wire/frames.ts'
 import {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { Value } from '../../src/peer/api.ts'
-import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/messaging/value.ts'
+import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 import { MAX_MESSAGE_BYTES } from '../../src/shared/wire/message.ts'
 

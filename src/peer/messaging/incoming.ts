@@ -5,10 +5,10 @@ import { type TopicId, topicIdOf } from '../../shared/core/topic.ts'
 import type { Channel } from '../../shared/node/port.ts'
 import type { MessageFrame } from '../../shared/wire/message.ts'
 import type { Value } from '../api.ts'
+import { decodeValue } from '../value.ts'
 import { closeWithin } from './closing.ts'
 import { type RefusalCode, readFrame, receiptFrame, refusalFrame } from './frame.ts'
 import { MAX_TURN_MS, type MessagingLimits } from './limits.ts'
-import { decodeValue } from './value.ts'
 
 export interface Delivery {
   /** The sender, proven by the connection. */

@@ -6,11 +6,11 @@ import type { TopicId } from '../../shared/core/topic.ts'
 import type { Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../shared/wire/message.ts'
 import type { SendOptions, Value } from '../api.ts'
+import { encodeValue } from '../value.ts'
 import type { RefusalCode } from './frame.ts'
 import { type Delivery, Incoming } from './incoming.ts'
 import { DEFAULTS, type MessagingLimits } from './limits.ts'
 import { OutgoingStream, type Sent } from './outgoing.ts'
-import { encodeValue } from './value.ts'
 
 export type { Delivery } from './incoming.ts'
 

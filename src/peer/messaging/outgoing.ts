@@ -5,11 +5,11 @@ import { raceSignal } from '../../shared/core/signals.ts'
 import type { TopicId } from '../../shared/core/topic.ts'
 import type { Channel, Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../shared/wire/message.ts'
+import type { EncodedValue } from '../value.ts'
 import { closeWithin } from './closing.ts'
 import { connectError, givenUp, openingError, refusalError } from './failure.ts'
 import { messageFrame, openFrame, readReply } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
-import type { EncodedValue } from './value.ts'
 
 /** Messages that ride in the opening flight behind the first one, in bytes: well inside a stream's first window. */
 const MAX_OPENING_BYTES = 65_536

@@ -1,15 +1,25 @@
 import type { PeerAddress, PeerId } from '../../shared/core/address.ts'
-import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Emitter } from '../../shared/core/events.ts'
 import { Scope } from '../../shared/core/lifecycle.ts'
-import type { Log } from '../../shared/core/log.ts'
 import type { Topic } from '../../shared/core/topic.ts'
-import type { Node } from '../../shared/node/port.ts'
 import type { MemberRecord } from '../../shared/roster/record.ts'
-import type { Roster } from '../../shared/roster/roster.ts'
-import type { Group, GroupEvents, LeaveReason, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import type {
+  BroadcastOptions,
+  BroadcastResult,
+  Group,
+  GroupEvents,
+  HistoryOptions,
+  LeaveReason,
+  Member,
+  Message,
+  Receipt,
+  SendOptions,
+  Value
+} from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
+import { GroupHistory } from './group-history.ts'
+import type { GroupMessage, GroupNeeds, GroupOptions } from './group-needs.ts'
 import { type KnownMember, MAX_MESH, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
@@ -24,39 +34,6 @@ const STOP_PROVIDING_MS = 250
 /** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
 const REMEMBERED_AFTER_MS = 1_000
 
-export interface GroupNeeds {
-  readonly node: Pick<Node, 'connect' | 'isConnected' | 'connections' | 'dht' | 'peerId'>
-  readonly roster: Roster
-  readonly bootstraps: {
-    readonly up: readonly PeerId[]
-    on(event: 'up', listener: (detail: { readonly peerId: PeerId }) => void): () => void
-  }
-  readonly messaging: {
-    send(
-      topicId: string,
-      topicKey: Uint8Array,
-      to: PeerId,
-      value: Value,
-      options?: SendOptions
-    ): Promise<Omit<Receipt, 'topic'>>
-    forget(topicId: string): Promise<void>
-  }
-  readonly clock: Clock
-  readonly log: Log
-}
-
-export interface GroupOptions {
-  readonly name: string | undefined
-  /** False: bootstraps are not asked and rumours are not followed; the DHT alone names candidates. */
-  readonly usesRoster: boolean
-  readonly providerValidityMs: number
-  /** Members a connection is kept to; {@link MAX_MESH} by default. */
-  readonly maxMesh?: number
-  readonly onClosed: () => void
-  /** A bootstrap answers, but does not speak the topic protocol of this network. */
-  readonly onMismatch: (peerId: PeerId) => void
-}
-
 /** One topic this peer is in. Members are proven: shown once their signed record is verified and they were reached. */
 export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly topic: string
@@ -68,6 +45,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly #scope = new Scope()
   readonly #known = new Map<PeerId, KnownMember>()
   readonly #maxMesh: number
+  readonly #history: GroupHistory
   /** Bootstraps to be greeted again. */
   readonly #regreets = new Map<PeerId, () => void>()
   #announcement: Announcement | undefined
@@ -82,14 +60,16 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#needs = needs
     this.#options = options
     this.#maxMesh = options.maxMesh ?? MAX_MESH
+    this.#history = new GroupHistory(topic, needs, this)
   }
 
   /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
   async enter(): Promise<void> {
-    const { roster, bootstraps, node, clock, log } = this.#needs
+    const { roster, bootstraps, broadcasts, node, clock, log } = this.#needs
     await roster.enter(this.#topic, this.#options.name)
     this.#scope.defer(() => this.#options.onClosed())
     this.#scope.defer(() => this.#undoNextPlan?.())
+    this.#scope.defer(broadcasts.enter(this.#topic, this))
     this.#scope.defer(roster.on('live', record => this.#onLive(record)))
     this.#scope.defer(roster.on('heard', ({ record, isVouched, isAsked }) => this.#onHeard(record, isVouched, isAsked)))
     this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
@@ -100,6 +80,8 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       for (const peerId of bootstraps.up) void this.#greetBootstrap(peerId)
       this.#scope.defer(clock.after(REMEMBERED_AFTER_MS, () => this.#recall()))
     }
+    const { history = 0 } = this.#options
+    if (history > 0) this.#scope.defer(this.#history.follow(history))
     this.#scope.defer(() => this.#sayGoodbye())
     this.#announcement = announceTopic(
       {
@@ -136,11 +118,25 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     return { ...receipt, topic: this.topic }
   }
 
-  /** Hands a message that came for this group to whoever listens. */
-  deliver(message: Omit<Message, 'topic' | 'name' | 'via'>): void {
+  async broadcast(value: Value, options?: BroadcastOptions): Promise<BroadcastResult> {
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left`)
+    return await this.#needs.broadcasts.say(this.#topic, this, value, options)
+  }
+
+  async history(options?: HistoryOptions): Promise<readonly Message[]> {
+    return await this.#history.read(options)
+  }
+
+  /** True the first time, whichever way a broadcast came. */
+  isNew(author: PeerId, sequence: number): boolean {
+    return this.#history.isNew(author, sequence)
+  }
+
+  /** Hands a message that came for this group to whoever listens; what the sender called itself, if it said so. */
+  deliver(message: GroupMessage): void {
     if (this.listenerCount('message') === 0) throw new MusterError('refused', 'nobody listens for messages')
-    const name = this.#known.get(message.from)?.record.name
-    const isTaken = this.emit('message', { ...message, name, topic: this.topic, via: 'direct' })
+    const name = this.#known.get(message.from)?.record.name ?? message.name
+    const isTaken = this.emit('message', { ...message, name, topic: this.topic })
     if (!isTaken) throw new MusterError('refused', 'a listener threw')
   }
 

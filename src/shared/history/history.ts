@@ -12,15 +12,6 @@ import { serveHistory } from './keeper.ts'
 import { SWEEP_MS } from './limits.ts'
 import { type DropReason, HistoryStore } from './store.ts'
 
-/** What the history counts; `Metrics` of `status` fits. */
-export interface HistoryMetrics {
-  increment(name: 'muster_history_dropped_total', labels: { readonly reason: DropReason }, by?: number): void
-  increment(
-    name: 'muster_history_asks_total',
-    labels: { readonly direction: 'in' | 'out'; readonly outcome: 'answered' | 'refused' | 'failed' }
-  ): void
-}
-
 export interface HistoryNeeds {
   readonly node: Pick<Node, 'open' | 'handle'>
   readonly datastore: Datastore
@@ -31,7 +22,9 @@ export interface HistoryNeeds {
     /** @throws MusterError `not-a-member` | `limit-reached` | `protocol-violation`. */
     admit(peerId: PeerId, topicId: TopicId, envelope: Uint8Array): Promise<void>
   }
-  readonly metrics?: HistoryMetrics
+  onDropped?(reason: DropReason, count: number): void
+  /** A question of another (`in`), or of ours, was dealt with. */
+  onAsked?(direction: 'in' | 'out', outcome: 'answered' | 'refused' | 'failed'): void
   readonly clock?: Clock
   readonly log?: Log
 }
@@ -58,13 +51,14 @@ export interface History extends Closable {
 
 /** Finds what an earlier run kept, and serves it. What was kept of a topic that is kept no longer stays until its time is over. */
 export async function openHistory(needs: HistoryNeeds, { keep, limits }: HistoryOptions): Promise<History> {
-  const { node, datastore, open, membership, metrics, clock = systemClock, log = silentLog } = needs
+  const { node, datastore, open, membership, clock = systemClock, log = silentLog } = needs
   return await build(async scope => {
     const topics = new Set(keep)
     const keeps = (topicId: TopicId): boolean => topics.has(topicId)
-    const onDropped = (reason: DropReason, count: number): void =>
-      metrics?.increment('muster_history_dropped_total', { reason }, count)
-    const store = new HistoryStore({ datastore, clock, log, onDropped }, limits)
+    const store = new HistoryStore(
+      { datastore, clock, log, onDropped: (...drop) => needs.onDropped?.(...drop) },
+      limits
+    )
     await store.recall()
     scope.defer(() => store.written())
     scope.defer(clock.every(SWEEP_MS, () => store.sweep()))
@@ -76,7 +70,7 @@ export async function openHistory(needs: HistoryNeeds, { keep, limits }: History
         admit: (...asker) => membership.admit(...asker),
         clock,
         log,
-        onAnswered: outcome => metrics?.increment('muster_history_asks_total', { direction: 'in', outcome })
+        onAnswered: outcome => needs.onAsked?.('in', outcome)
       })
     )
     const askNeeds = {
@@ -85,8 +79,7 @@ export async function openHistory(needs: HistoryNeeds, { keep, limits }: History
       clock,
       log,
       ownEnvelope: (topicId: TopicId) => membership.own(topicId),
-      onAsked: (outcome: 'answered' | 'refused' | 'failed') =>
-        metrics?.increment('muster_history_asks_total', { direction: 'out', outcome })
+      onAsked: (outcome: 'answered' | 'refused' | 'failed') => needs.onAsked?.('out', outcome)
     }
     return {
       get counts() {

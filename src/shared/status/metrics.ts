@@ -65,6 +65,18 @@ export const METRICS = {
     // From a loopback round trip to the default deadline of 10 s.
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
   },
+  muster_broadcasts_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Broadcasts by what became of them; those of others are passed on when they are taken.',
+    labels: { direction: IN_OUT, outcome: ['sent', 'failed', 'taken', 'invalid', 'replay', 'clock', 'rate'] }
+  },
+  muster_broadcast_authors: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Authors of broadcasts, by topic, whose sequence numbers are remembered.',
+    labels: {}
+  },
   muster_history_messages: {
     type: 'gauge',
     unit: 'count',

@@ -1,3 +1,4 @@
+import { MAX_PROOF_BYTES } from './broadcast.ts'
 import { codec, type Shape } from './codec.ts'
 import { MAX_ENVELOPE_BYTES } from './topic.ts'
 
@@ -6,8 +7,6 @@ export const HISTORY_PROTOCOL = 'history/1.0.0'
 
 /** Messages one answer may have. */
 export const MAX_HISTORY_MESSAGES = 1_000
-/** A broadcast as its author signed it: 64 KiB of value, a member record, key, signature and the protobuf around them. */
-export const MAX_PROOF_BYTES = 70_208
 /** A proof in its frame. */
 export const MAX_HISTORY_FRAME_BYTES = MAX_PROOF_BYTES + 64
 
