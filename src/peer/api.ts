@@ -30,6 +30,8 @@ export interface Message {
   readonly id: string
   readonly value: Value
   readonly via: Via
+  /** When it was said, by the author's clock, as ISO 8601 text. A direct message has none: it was said just now. */
+  readonly sentAt?: string
   /** True when the sender waits for an answer. */
   readonly wantsReply: boolean
   /** Aborted when the sender does not wait for an answer any more: it gave up, left, or the connection broke. */
@@ -133,6 +135,27 @@ export interface Broadcasts {
   broadcast(value: Value, options?: BroadcastOptions): Promise<BroadcastResult>
 }
 
+export interface JoinOptions {
+  /** Messages from before to be told of, the newest; 0, the default, to 1,000. Keepers are asked as they are met. */
+  readonly history?: number
+}
+
+export interface HistoryOptions extends WaitOptions {
+  /** Messages wanted, the newest; 1 to 1,000, 100 by default. */
+  readonly limit?: number
+}
+
+/** What was said before. */
+export interface Histories {
+  /**
+   * Asks the members and bootstraps connected now, those that keep the topic (`--keep`), for what was broadcast: the
+   * newest, oldest first, each author's in the order it said them. Signatures are verified. Empty when nobody keeps it;
+   * after 10 s it is what is known by then. Direct messages are never kept.
+   * @throws MusterError `options-invalid` | `closed` | `aborted`.
+   */
+  history(options?: HistoryOptions): Promise<readonly Message[]>
+}
+
 /** The other side's application took the message. */
 export interface Receipt {
   readonly to: PeerId
@@ -170,7 +193,7 @@ export interface SendOptions extends AskOptions {
 }
 
 /** One topic this peer is in, and who else is. */
-export interface Group extends Closable, Subscribable<GroupEvents>, Streams {
+export interface Group extends Closable, Subscribable<GroupEvents>, Streams, Broadcasts, Histories {
   readonly topic: string
   readonly topicId: string
   /** Everybody known right now, this peer excluded. */
@@ -215,10 +238,11 @@ export interface Peer extends Closable, Subscribable<PeerEvents> {
   /** True once the DHT answered. */
   readonly isReady: boolean
   /**
-   * Joins a topic. Resolves at once, before anybody is found: listen for `member`.
-   * @throws MusterError `topic-invalid` | `already-joined` | `closed`.
+   * Joins a topic. Resolves at once, before anybody is found: listen for `member`. With `history`, the newest messages of
+   * before come as `message` events with `via: 'history'`, each once, oldest first; live ones may come between them.
+   * @throws MusterError `topic-invalid` | `already-joined` | `options-invalid` | `closed`.
    */
-  join(topic: string): Promise<Group>
+  join(topic: string, options?: JoinOptions): Promise<Group>
   /**
    * Connects to a node by address, as one more way into the network.
    * @throws MusterError `address-invalid` | `unreachable` | `timed-out` | `bootstrap-identity-changed`.

@@ -11,7 +11,8 @@ import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
 import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
 import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
-import type { Group, Peer, PeerEvents } from './api.ts'
+import type { Group, JoinOptions, Peer, PeerEvents } from './api.ts'
+import { type BroadcastRoom, createBroadcasts } from './broadcasts/broadcasts.ts'
 import { nodeCompression } from './messaging/compression.server.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
@@ -19,6 +20,7 @@ import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './
 import { streamCounts } from './streams/counts.ts'
 import { createStreams, type RawStreams, type StreamsNeeds } from './streams/streams.ts'
 import { TopicGroup } from './topics/group.ts'
+import { checkHistory } from './topics/past.ts'
 
 /** What `createPeer` takes; the README lists every setting with its default. */
 export type PeerOptions = PeerSettings & {
@@ -65,6 +67,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly #host: Host
   readonly #messaging: Messaging
   readonly #streams: RawStreams
+  readonly #broadcasts: BroadcastRoom
   readonly #groups = new Map<string, TopicGroup>()
   readonly #joining = new Set<string>()
   readonly #usesRoster: boolean
@@ -77,7 +80,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   /** @internal */
   constructor(scope: Scope, host: Host, values: PeerValues, log: Log, tuning: HostTuning) {
     super()
-    const { node, roster, supervisor, metrics } = host
+    const { node, roster, feed, supervisor, metrics } = host
     this.peerId = node.peerId
     this.name = values.name
     this.node = node
@@ -120,6 +123,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
         }
       )
     )
+    this.#broadcasts = scope.own(createBroadcasts({ node, feed, ownEnvelope: topicId => roster.own(topicId), log }))
     scope.defer(supervisor.on('problem', error => this.emit('problem', error as PeerEvents['problem'])))
     scope.defer(async () => {
       await Promise.all([...this.#groups.values()].map(group => group.close()))
@@ -139,7 +143,8 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     return this.#isReady
   }
 
-  async join(name: string): Promise<Group> {
+  async join(name: string, { history = 0 }: JoinOptions = {}): Promise<Group> {
+    checkHistory('history', history, 0)
     if (this.signal.aborted) throw new MusterError('closed', 'the peer is closed')
     const topic = await topicOf(name)
     if (this.#groups.has(topic.id) || this.#joining.has(topic.id)) {
@@ -156,6 +161,8 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
           bootstraps: supervisor,
           messaging: this.#messaging,
           streams: this.#streams,
+          broadcasts: this.#broadcasts,
+          history: this.#host.history,
           clock: systemClock,
           log: this.#log
         },
@@ -163,6 +170,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
           name: this.name,
           usesRoster: this.#usesRoster,
           providerValidityMs: this.#validityMs,
+          history,
           ...(this.#maxMesh === undefined ? {} : { maxMesh: this.#maxMesh }),
           onClosed: () => this.#groups.delete(topic.id),
           onMismatch: peerId => this.#reportMismatch(peerId)

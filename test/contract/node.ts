@@ -2,6 +2,7 @@ import { after, before, describe } from 'node:test'
 import { channelContract } from './node-channels.ts'
 import { connectionContract } from './node-connections.ts'
 import { dhtContract } from './node-dht.ts'
+import { gossipContract } from './node-gossip.ts'
 import type { NodeHarness } from './node-words.ts'
 
 export type { NodeHarness } from './node-words.ts'
@@ -18,5 +19,6 @@ export function nodeContract(name: string, make: () => Promise<NodeHarness>): vo
     connectionContract(make)
     channelContract(make)
     dhtContract(make)
+    gossipContract(make)
   })
 }

@@ -1,4 +1,5 @@
-import type { Value } from '../../src/peer/api.ts'
+import type { JoinOptions, Message, Value } from '../../src/peer/api.ts'
+import { createBroadcasts } from '../../src/peer/broadcasts/broadcasts.ts'
 import { createMessaging, type Messaging } from '../../src/peer/messaging/messaging.ts'
 import { createStreams, type StreamsNeeds } from '../../src/peer/streams/streams.ts'
 import { TopicGroup } from '../../src/peer/topics/group.ts'
@@ -9,11 +10,17 @@ import { type Closable, Scope, type Undo } from '../../src/shared/core/lifecycle
 import { silentLog } from '../../src/shared/core/log.ts'
 import { seededRandom } from '../../src/shared/core/random.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
+import { createFeed, type Feed } from '../../src/shared/gossip/feed.ts'
+import { type OpenRecord, openBroadcast } from '../../src/shared/gossip/open.ts'
+import type { OpenBroadcast } from '../../src/shared/history/ask.ts'
+import { type History, openHistory } from '../../src/shared/history/history.ts'
 import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { FAKE_PROVIDER_VALIDITY_MS } from '../../src/shared/node/fake-dht.ts'
 import { createIdentity, type Identity } from '../../src/shared/node/keys.ts'
 import type { Node, Unseal } from '../../src/shared/node/port.ts'
+import { openProof } from '../../src/shared/node/pubsub.ts'
 import { createSupervisor, type Supervisor } from '../../src/shared/node/supervisor.ts'
+import { openRecord } from '../../src/shared/roster/record.ts'
 import { createRoster, type Roster, type RosterNeeds } from '../../src/shared/roster/roster.ts'
 import { RosterRows } from '../../src/shared/roster/rows.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
@@ -113,11 +120,14 @@ export interface FakePeerOptions {
   /** Added to the clock of this peer alone, in milliseconds. */
   readonly clockSkewMs?: number
   readonly maxMesh?: number
+  /** Names of topics it keeps. */
+  readonly keep?: readonly string[]
 }
 
 export interface FakePeer {
   readonly node: Node
   readonly roster: Roster
+  readonly feed: Feed
   readonly messaging: Messaging
   readonly supervisor: Supervisor
   readonly peerId: PeerId
@@ -125,7 +135,9 @@ export interface FakePeer {
   readonly identity: Identity
   readonly store: Store
   readonly heard: Value[]
-  join(topic?: string): Promise<TopicGroup>
+  /** The same as messages, with how they came. */
+  readonly messages: Message[]
+  join(topic?: string, options?: JoinOptions): Promise<TopicGroup>
   group(topic?: string): TopicGroup | undefined
   /** Peer ids shown in a topic, sorted. */
   sees(topic?: string): PeerId[]
@@ -205,9 +217,9 @@ export class Village implements Closable {
   }
 
   async bootstrap(
-    options: { identity?: Identity; address?: string; bootstrap?: readonly string[]; store?: Store } = {}
+    options: Pick<FakePeerOptions, 'identity' | 'address' | 'bootstrap' | 'store' | 'keep'> = {}
   ): Promise<FakeBootstrap> {
-    const { bootstrap = [], store = memoryStore() } = options
+    const { bootstrap = [], store = memoryStore(), keep = [] } = options
     const scope = new Scope()
     this.#scope.own(scope)
     const address = options.address ?? this.newAddress()
@@ -224,11 +236,20 @@ export class Village implements Closable {
     )
     const supervisor = scope.own(this.#supervisor(node, bootstrap))
     scope.defer(supervisor.on('up', ({ peerId }) => void roster.follow(peerId)))
+    await this.#gossip(scope, node, roster, store, this.clock, keep)
     return { node, roster, address, kill: () => this.#kill(node, scope), close: () => scope.close() }
   }
 
   async peer(options: FakePeerOptions = {}): Promise<FakePeer> {
-    const { bootstrap = [], store = memoryStore(), name, usesRoster = true, clockSkewMs = 0, maxMesh } = options
+    const {
+      bootstrap = [],
+      store = memoryStore(),
+      name,
+      usesRoster = true,
+      clockSkewMs = 0,
+      maxMesh,
+      keep = []
+    } = options
     const scope = new Scope()
     this.#scope.own(scope)
     const address = options.address ?? this.newAddress()
@@ -254,6 +275,7 @@ export class Village implements Closable {
       admit: (topicId, peerId, envelope) => roster.admit(peerId, topicId, envelope)
     }
     const streams = scope.own(createStreams({ node, clock, connect, membership }))
+    const messages: Message[] = []
     const messaging = scope.own(
       createMessaging({
         node,
@@ -263,14 +285,17 @@ export class Village implements Closable {
         deliver: ({ topicId, ...message }) => {
           const group = [...groups.values()].find(each => each.topicId === topicId)
           if (group === undefined) throw new MusterError('not-a-member')
-          group.deliver(message)
+          group.deliver({ ...message, via: 'direct' })
         }
       })
     )
+    const { feed, history } = await this.#gossip(scope, node, roster, store, clock, keep)
+    const broadcasts = scope.own(createBroadcasts({ node, feed, ownEnvelope: topicId => roster.own(topicId), clock }))
     scope.defer(() => Promise.all([...groups.values()].map(group => group.close())))
     return {
       node,
       roster,
+      feed,
       messaging,
       supervisor,
       peerId: node.peerId,
@@ -278,14 +303,16 @@ export class Village implements Closable {
       identity,
       store,
       heard,
-      join: async (topicName = 'lobby') => {
+      messages,
+      join: async (topicName = 'lobby', joining = {}) => {
         const topic = await topicOf(topicName)
         const group: TopicGroup = new TopicGroup(
           topic,
-          { node, roster, bootstraps: supervisor, messaging, streams, clock, log: silentLog },
+          { node, roster, bootstraps: supervisor, messaging, streams, broadcasts, history, clock, log: silentLog },
           {
             name,
             usesRoster,
+            ...joining,
             providerValidityMs: FAKE_PROVIDER_VALIDITY_MS,
             onMismatch: () => undefined,
             onClosed: () => groups.get(topicName) === group && groups.delete(topicName),
@@ -301,6 +328,7 @@ export class Village implements Closable {
         group.on('left', ({ peerId, reason }) =>
           list.push({ event: 'left', peerId, detail: reason, atMs: this.clock.now() })
         )
+        group.on('message', message => messages.push(message))
         group.on('message', ({ value }) => heard.push(value))
         await group.enter()
         return group
@@ -311,6 +339,25 @@ export class Village implements Closable {
       kill: () => this.#kill(node, scope),
       close: () => scope.close()
     }
+  }
+
+  async #gossip(
+    scope: Scope,
+    node: Node,
+    roster: Roster,
+    store: Store,
+    clock: Clock,
+    names: readonly string[]
+  ): Promise<{ feed: Feed; history: History }> {
+    const openRecordAt: OpenRecord = (envelope, atMs) => openRecord(envelope, plainUnseal, atMs)
+    const { datastore } = store
+    const feed = scope.own(await createFeed({ node, openRecord: openRecordAt, datastore, clock }))
+    const keep = await Promise.all(names.map(async topicName => (await topicOf(topicName)).id))
+    const open: OpenBroadcast = (proof, topicId) =>
+      openBroadcast(proof, topicId, node.network, { openProof, openRecord: openRecordAt })
+    const history = scope.own(await openHistory({ node, datastore, open, membership: roster, clock }, { keep }))
+    for (const topicId of keep) scope.defer(feed.subscribe(topicId, broadcast => history.take(broadcast)))
+    return { feed, history }
   }
 
   #rosterNeeds(node: Node, store: Store): RosterNeeds {

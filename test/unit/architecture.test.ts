@@ -52,12 +52,21 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
   { core: /^src\/shared\/core\// },
   { wire: /^src\/shared\/wire\//, store: /^src\/shared\/store\// },
   { node: /^src\/shared\/node\// },
-  { roster: /^src\/shared\/roster\//, records: /^src\/shared\/records\//, status: /^src\/shared\/status\// },
+  {
+    roster: /^src\/shared\/roster\//,
+    gossip: /^src\/shared\/gossip\//,
+    records: /^src\/shared\/records\//,
+    status: /^src\/shared\/status\//
+  },
+  // keeps what gossip brings
+  { history: /^src\/shared\/history\// },
   // what a participant speaks of; types only
   { 'peer/api': /^src\/peer\/api\.ts$/ },
+  { 'peer/value': /^src\/peer\/value\.ts$/ },
   {
     'peer/topics': /^src\/peer\/topics\//,
     'peer/messaging': /^src\/peer\/messaging\//,
+    'peer/broadcasts': /^src\/peer\/broadcasts\//,
     'peer/streams': /^src\/peer\/streams\//
   },
   { host: /^src\/shared\/host\// },

@@ -1,6 +1,7 @@
 import { PassThrough, Writable } from 'node:stream'
 import type {
   AskResult,
+  BroadcastResult,
   ByteStream,
   Group,
   GroupEvents,
@@ -35,6 +36,7 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   readonly topic: string
   readonly topicId = 'bafkreifake'
   readonly sent: Array<{ to: PeerId; value: Value }> = []
+  readonly said: Value[] = []
   readonly failures = new Map<PeerId, MusterError>()
   readonly list: Member[] = []
   readonly #scope = new Scope()
@@ -89,6 +91,15 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     return () => this.handlers.delete(name)
   }
 
+  async broadcast(value: Value): Promise<BroadcastResult> {
+    this.said.push(value)
+    return { id: `b${this.said.length}`, sequence: this.said.length, peers: this.list.length, acknowledged: [] }
+  }
+
+  async history(): Promise<readonly Message[]> {
+    return []
+  }
+
   leave(): Promise<void> {
     return this.close()
   }
@@ -102,7 +113,7 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   }
 
   #message(from: Member, value: Value): Message {
-    return new ReceivedMessage({ from: from.peerId, name: from.name, topic: this.topic, id: '7', value, via: 'direct' })
+    return new ReceivedMessage({ from: from.peerId, id: '7', value }, from.name, this.topic)
   }
 }
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
 import type { Codec } from '../../src/shared/wire/codec.ts'
+import { historyFrameCodec } from '../../src/shared/wire/history.ts'
 import { messageFrameCodec } from '../../src/shared/wire/message.ts'
 import { streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { MAX_MEMBERS_PER_ANSWER, memberRecordCodec, topicFrameCodec } from '../../src/shared/wire/topic.ts'
@@ -90,11 +91,19 @@ const streamFrame = fc.oneof(
   fc.record({ done: nothing })
 )
 
+const historyFrame = fc.oneof(
+  fc.record({ ask: message({ topic: topicKey, envelope, limit: count }, ['topic', 'envelope', 'limit']) }),
+  fc.record({ entry: message({ proof: envelope }, ['proof']) }),
+  fc.record({ end: message({ more: fc.boolean() }, []) }),
+  fc.record({ refusal: message({ code: text(32) }, ['code']) })
+)
+
 describe('the .proto files say the same as the code', () => {
   agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
   agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
   agree('a message frame', 'message.proto', 'muster.message.v2.MessageFrame', messageFrameCodec, messageFrame)
   agree('a stream frame', 'stream.proto', 'muster.stream.v1.StreamFrame', streamFrameCodec, streamFrame)
+  agree('a history frame', 'history.proto', 'muster.history.v1.HistoryFrame', historyFrameCodec, historyFrame)
 })
 
 function agree<T>(what: string, file: string, typeName: string, ours: Codec<T>, values: fc.Arbitrary<unknown>): void {

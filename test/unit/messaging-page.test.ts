@@ -15,7 +15,7 @@ import {
 } from '../../src/peer/messaging/frame.ts'
 import * as limits from '../../src/peer/messaging/limits.ts'
 import { unpack } from '../../src/peer/messaging/pack.ts'
-import { encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/messaging/value.ts'
+import { encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { ERROR_CODES } from '../../src/shared/core/errors.ts'
 import { encodeFrames, FrameDecoder } from '../../src/shared/wire/frames.ts'
 import {

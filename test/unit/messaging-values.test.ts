@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { Value } from '../../src/peer/api.ts'
 import { MAX_MESSAGE_BYTES } from '../../src/peer/messaging/limits.ts'
-import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/messaging/value.ts'
+import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 
 const through = (value: Value): unknown => decodeValue(encodeValue(value, MAX_MESSAGE_BYTES))?.value

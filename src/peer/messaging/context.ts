@@ -3,12 +3,12 @@ import type { Clock } from '../../shared/core/clock.ts'
 import { Deadlines } from '../../shared/core/deadlines.ts'
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import type { SendOptions, Value } from '../api.ts'
+import { encodeValue, type PackedValue } from '../value.ts'
 import { Budget } from './budget.ts'
 import { MAX_WAIT_MS, type MessagingLimits } from './limits.ts'
 import { Outbox, type Terms } from './outbox.ts'
 import { Outgoing, type Sent } from './outgoing.ts'
 import { type Compression, pack, type Unpacked, unpack } from './pack.ts'
-import { encodeValue, type PackedValue } from './value.ts'
 
 export interface HandOptions extends SendOptions {
   readonly replyTo?: number

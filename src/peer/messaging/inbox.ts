@@ -3,9 +3,9 @@ import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
 import { MusterError } from '../../shared/core/errors.ts'
 import { type MessageFrame, type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
+import type { PackedValue } from '../value.ts'
 import type { RefusalCode } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
-import type { PackedValue } from './value.ts'
 
 /** A whole message of the other side. */
 export interface Arrived {

@@ -2,9 +2,9 @@ import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
 import { MusterError } from '../../shared/core/errors.ts'
 import { PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
+import type { PackedValue } from '../value.ts'
 import type { Answer } from './exchange.ts'
 import { givenUp } from './failure.ts'
-import type { PackedValue } from './value.ts'
 
 /** How a call ended well: with a receipt, and for a request with the answer. */
 export interface Sent {

@@ -1,6 +1,6 @@
 import { MusterError } from '../../shared/core/errors.ts'
 import { ENCODING, PART_BYTES } from '../../shared/wire/message.ts'
-import { decodeValue, type EncodedValue, type PackedValue } from './value.ts'
+import { decodeValue, type EncodedValue, type PackedValue } from '../value.ts'
 
 /** Compressing, by the numbers of `ENCODING`. */
 export interface Compression {

@@ -3,7 +3,7 @@ import type { Clock } from '../../shared/core/clock.ts'
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Slots } from '../../shared/core/slots.ts'
 import type { Topic, TopicId } from '../../shared/core/topic.ts'
-import type { AskOptions, AskResult, Member, Message, Receipt, SendOptions, Value } from '../api.ts'
+import type { AskOptions, AskResult, Member, Message, Receipt, SendOptions, Value, Via } from '../api.ts'
 import { type OpenRequest, type RawAnswer, ReceivedMessage } from './received.ts'
 
 /** What a group needs of messaging. */
@@ -15,12 +15,17 @@ export interface Messenger {
   forget(topicId: TopicId): Promise<void>
 }
 
-/** A message for this group, as messaging hands it over. */
-export interface RawDelivery {
+/** A message for this group, whichever way it came. */
+export interface Delivery {
   readonly from: PeerId
+  /** What the message says its sender calls itself. */
+  readonly name?: string | undefined
   readonly id: string
   readonly value: Value
-  readonly request: OpenRequest | undefined
+  /** `direct` when nothing is said. */
+  readonly via?: Via
+  readonly sentAt?: string
+  readonly request?: OpenRequest | undefined
 }
 
 export interface DirectNeeds {
@@ -111,7 +116,7 @@ export class DirectMessages {
   }
 
   /** Hands a message that came for this group to whoever listens. */
-  deliver(delivery: RawDelivery): void | Promise<void> {
+  deliver(delivery: Delivery): void | Promise<void> {
     const taken = this.#needs.offer(this.#received(delivery))
     if (taken === undefined) throw new MusterError('no-handler', 'nobody listens for messages')
     if (taken === false) throw new MusterError('handler-failed', 'a listener threw')
@@ -121,9 +126,9 @@ export class DirectMessages {
     })
   }
 
-  #received({ from, id, value, request }: RawDelivery): ReceivedMessage {
-    const name = this.#needs.member(from)?.name
-    return new ReceivedMessage({ from, name, topic: this.#needs.topic.name, id, value, via: 'direct' }, request)
+  #received(delivery: Delivery): ReceivedMessage {
+    const name = this.#needs.member(delivery.from)?.name ?? delivery.name
+    return new ReceivedMessage(delivery, name, this.#needs.topic.name)
   }
 
   /** Waits until the member is shown, as long as the caller waits for it. Resolves with what is left of the time. */

@@ -2,11 +2,19 @@ import type { PeerId } from '../../shared/core/address.ts'
 import type { Clock } from '../../shared/core/clock.ts'
 import type { Undo } from '../../shared/core/lifecycle.ts'
 import type { Log } from '../../shared/core/log.ts'
-import type { Topic } from '../../shared/core/topic.ts'
+import type { Topic, TopicId } from '../../shared/core/topic.ts'
+import type { Answer, PastBroadcast } from '../../shared/history/ask.ts'
 import type { Node } from '../../shared/node/port.ts'
 import type { Roster } from '../../shared/roster/roster.ts'
-import type { ByteStream, LeaveReason, OpenStreamOptions } from '../api.ts'
-import type { Messenger } from './direct.ts'
+import type { BroadcastOptions, BroadcastResult, ByteStream, LeaveReason, OpenStreamOptions, Value } from '../api.ts'
+import type { Delivery, Messenger } from './direct.ts'
+
+/** A group, as its broadcasts see it. */
+interface Audience {
+  members(): ReadonlyArray<{ readonly peerId: PeerId }>
+  isNew(author: PeerId, sequence: number): boolean
+  deliver(message: Delivery): void | Promise<void>
+}
 
 export interface GroupNeeds {
   readonly node: Pick<Node, 'connect' | 'isConnected' | 'connections' | 'dht' | 'peerId'>
@@ -22,6 +30,14 @@ export interface GroupNeeds {
     drop(topicId: string, peerId: PeerId, reason: LeaveReason): void
     forget(topicId: string): Promise<void>
   }
+  readonly broadcasts: {
+    enter(topic: Topic, audience: Audience): () => void
+    say(topic: Topic, audience: Audience, value: Value, options?: BroadcastOptions): Promise<BroadcastResult>
+  }
+  readonly history: {
+    ask(peerId: PeerId, topic: Topic, limit: number, signal: AbortSignal): Promise<Answer>
+    kept(topicId: TopicId, limit: number): Promise<readonly PastBroadcast[]>
+  }
   readonly clock: Clock
   readonly log: Log
 }
@@ -33,6 +49,8 @@ export interface GroupOptions {
   readonly providerValidityMs: number
   /** Members a connection is kept to; 64 by default. */
   readonly maxMesh?: number
+  /** Messages from before to be told of; none by default. */
+  readonly history?: number
   readonly onClosed: () => void
   /** A bootstrap answers, but does not speak the topic protocol of this network. */
   readonly onMismatch: (peerId: PeerId) => void

@@ -7,9 +7,12 @@ import type { MemberRecord } from '../../shared/roster/record.ts'
 import type {
   AskOptions,
   AskResult,
+  BroadcastOptions,
+  BroadcastResult,
   ByteStream,
   Group,
   GroupEvents,
+  HistoryOptions,
   LeaveReason,
   Member,
   Message,
@@ -19,7 +22,8 @@ import type {
   Value
 } from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
-import { DirectMessages, type RawDelivery } from './direct.ts'
+import { type Delivery, DirectMessages } from './direct.ts'
+import { GroupHistory } from './group-history.ts'
 import type { GroupNeeds, GroupOptions } from './group-needs.ts'
 import { isLive, type KnownMember, MAX_MESH, memberOf, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
@@ -46,6 +50,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly #scope = new Scope()
   readonly #known = new Map<PeerId, KnownMember>()
   readonly #maxMesh: number
+  readonly #history: GroupHistory
   /** Bootstraps to be greeted again. */
   readonly #regreets = new Map<PeerId, () => void>()
   readonly #direct: DirectMessages
@@ -75,14 +80,16 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       receiver: member => this.#receiver(member, 'the message was not sent'),
       offer: message => (this.listenerCount('message') === 0 ? undefined : this.offer('message', message))
     })
+    this.#history = new GroupHistory(topic, needs, this)
   }
 
   /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
   async enter(): Promise<void> {
-    const { roster, bootstraps, node, clock, log } = this.#needs
+    const { roster, bootstraps, broadcasts, node, clock, log } = this.#needs
     await roster.enter(this.#topic, this.#options.name)
     this.#scope.defer(() => this.#options.onClosed())
     this.#scope.defer(() => this.#undoNextPlan?.())
+    this.#scope.defer(broadcasts.enter(this.#topic, this))
     this.#scope.defer(roster.on('live', record => this.#onLive(record)))
     this.#scope.defer(roster.on('heard', ({ record, isVouched, isAsked }) => this.#onHeard(record, isVouched, isAsked)))
     this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
@@ -93,6 +100,8 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       for (const peerId of bootstraps.up) void this.#greetBootstrap(peerId)
       this.#scope.defer(clock.after(REMEMBERED_AFTER_MS, () => this.#recall()))
     }
+    const { history = 0 } = this.#options
+    if (history > 0) this.#scope.defer(this.#history.follow(history))
     this.#scope.defer(() => this.#sayGoodbye())
     this.#announcement = announceTopic(
       {
@@ -138,8 +147,22 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     return this.#needs.streams.handle(this.#topic, name, handler)
   }
 
+  async broadcast(value: Value, options?: BroadcastOptions): Promise<BroadcastResult> {
+    if (this.signal.aborted) throw new MusterError('closed', `the group ${JSON.stringify(this.topic)} was left`)
+    return await this.#needs.broadcasts.say(this.#topic, this, value, options)
+  }
+
+  async history(options?: HistoryOptions): Promise<readonly Message[]> {
+    return await this.#history.read(options)
+  }
+
+  /** True the first time, whichever way a broadcast came. */
+  isNew(author: PeerId, sequence: number): boolean {
+    return this.#history.isNew(author, sequence)
+  }
+
   /** Hands a message that came for this group to whoever listens. */
-  deliver(delivery: RawDelivery): void | Promise<void> {
+  deliver(delivery: Delivery): void | Promise<void> {
     return this.#direct.deliver(delivery)
   }
 

@@ -1,6 +1,7 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import { MusterError } from '../../shared/core/errors.ts'
 import type { AskOptions, Message, Receipt, Value, Via } from '../api.ts'
+import type { Delivery } from './direct.ts'
 
 /** An answer as messaging knows it. */
 export interface RawAnswer {
@@ -16,15 +17,6 @@ export interface OpenRequest {
   ask(value: Value, options?: AskOptions): Promise<RawAnswer>
 }
 
-export interface ReceivedFacts {
-  readonly from: PeerId
-  readonly name: string | undefined
-  readonly topic: string
-  readonly id: string
-  readonly value: Value
-  readonly via: Via
-}
-
 const NEVER = new AbortController().signal
 
 /** A message as the application gets it. */
@@ -35,15 +27,17 @@ export class ReceivedMessage implements Message {
   readonly id: string
   readonly value: Value
   readonly via: Via
+  readonly sentAt?: string
   readonly #request: OpenRequest | undefined
 
-  constructor({ from, name, topic, id, value, via }: ReceivedFacts, request?: OpenRequest) {
+  constructor({ from, id, value, via = 'direct', sentAt, request }: Delivery, name: string | undefined, topic: string) {
     this.from = from
     this.name = name
     this.topic = topic
     this.id = id
     this.value = value
     this.via = via
+    if (sentAt !== undefined) this.sentAt = sentAt
     this.#request = request
   }
 
@@ -63,7 +57,7 @@ export class ReceivedMessage implements Message {
   async ask(value: Value, options?: AskOptions): Promise<Message> {
     const { from, name, topic } = this
     const { id, value: answer, request } = await this.#open().ask(value, options)
-    return new ReceivedMessage({ from, name, topic, id: String(id), value: answer, via: 'direct' }, request)
+    return new ReceivedMessage({ from, id: String(id), value: answer, request }, name, topic)
   }
 
   #open(): OpenRequest {

@@ -1,5 +1,6 @@
 import { parseAddress } from './address.ts'
 import { listOption, oneOf, switchOption, textOption } from './options.ts'
+import { MAX_TOPIC_BYTES, normalTopicName } from './topic.ts'
 
 export const PRESETS = ['private', 'public'] as const
 
@@ -71,6 +72,15 @@ export function nodeOptions<const L extends string, const H extends string>(defa
       expects: 'host:port (example.org:8468) or a multiaddr (/ip4/203.0.113.7/tcp/8468)',
       default: [],
       parse: parseReachable
+    }),
+    keep: listOption<string>({
+      flag: '--keep',
+      env: 'MUSTER_KEEP',
+      placeholder: 'NAME',
+      help: 'a topic to pass on and keep the broadcasts of, joined or not',
+      expects: `a topic name of 1 to ${MAX_TOPIC_BYTES} bytes in UTF-8`,
+      default: [],
+      parse: normalTopicName
     }),
     http: textOption<string, string>({
       flag: '--http',

@@ -17,3 +17,14 @@ export interface SignedBroadcast {
   /** All of the above as the author signed it, for whoever wants to verify it again: a libp2p pubsub message with its signature. */
   readonly proof: Uint8Array
 }
+
+/** What the author's member record says, for those who show a broadcast or answer it. */
+export interface Author {
+  readonly name: string | undefined
+  readonly addresses: readonly string[]
+}
+
+/** The id of a broadcast among the messages of its author: no direct message has it. */
+export function broadcastId(sequence: number): string {
+  return `b${sequence}`
+}

@@ -6,11 +6,17 @@ import type { Scope } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import { systemRandom } from '../core/random.ts'
 import { deadline } from '../core/signals.ts'
+import { topicOf } from '../core/topic.ts'
+import { createFeed, type Feed } from '../gossip/feed.ts'
+import { type OpenRecord, openBroadcast } from '../gossip/open.ts'
+import { type History, openHistory } from '../history/history.ts'
 import { createIdentity, type Identity, identityFrom, unseal } from '../node/keys.ts'
 import { createLibp2pNode, type Libp2pNode } from '../node/libp2p.server.ts'
 import type { Libp2pNodeOptions } from '../node/options.ts'
 import type { Preset } from '../node/presets.ts'
+import { openProof } from '../node/pubsub.ts'
 import { createSupervisor, type Supervisor } from '../node/supervisor.ts'
+import { openRecord } from '../roster/record.ts'
 import { createRoster, type Roster } from '../roster/roster.ts'
 import { RosterRows } from '../roster/rows.ts'
 import { type Metrics, silentMetrics } from '../status/metrics.ts'
@@ -33,6 +39,8 @@ export interface HostOptions {
   /** The data folder; the platform's for the role when undefined. */
   readonly data: string | undefined
   readonly memory: boolean
+  /** Names of topics whose broadcasts are passed on and kept, joined or not. */
+  readonly keep: readonly string[]
   readonly openDefaultStore: () => Promise<Store>
   readonly log: Log
   readonly tuning: HostTuning
@@ -52,6 +60,8 @@ export interface Host {
   readonly store: Store
   readonly node: Libp2pNode
   readonly roster: Roster
+  readonly feed: Feed
+  readonly history: History
   readonly supervisor: Supervisor
   readonly metrics: Metrics
   /** Own addresses with `/p2p/<peer id>`. */
@@ -107,6 +117,33 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
       }
     )
   )
+  const openRecordAt: OpenRecord = (envelope, atMs) => openRecord(envelope, unseal, atMs)
+  const feed = scope.own(
+    await createFeed({
+      node,
+      openRecord: openRecordAt,
+      datastore: store.datastore,
+      onJudged: outcome => metrics.increment('muster_broadcasts_total', { direction: 'in', outcome }),
+      onSaid: outcome => metrics.increment('muster_broadcasts_total', { direction: 'out', outcome }),
+      log
+    })
+  )
+  const keep = await Promise.all(options.keep.map(async name => (await topicOf(name)).id))
+  const history = scope.own(
+    await openHistory(
+      {
+        node,
+        datastore: store.datastore,
+        open: (proof, topicId) => openBroadcast(proof, topicId, node.network, { openProof, openRecord: openRecordAt }),
+        membership: roster,
+        onDropped: (reason, count) => metrics.increment('muster_history_dropped_total', { reason }, count),
+        onAsked: (direction, outcome) => metrics.increment('muster_history_asks_total', { direction, outcome }),
+        log
+      },
+      { keep }
+    )
+  )
+  for (const topicId of new Set(keep)) scope.defer(feed.subscribe(topicId, broadcast => history.take(broadcast)))
   const supervisor = scope.own(
     createSupervisor(
       {
@@ -156,6 +193,9 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
   metrics.collect('muster_uptime_seconds', () => (performance.now() - startedAt) / 1000)
   metrics.collect('muster_topics', () => roster.counts.topics)
   metrics.collect('muster_members', () => roster.counts.members)
+  metrics.collect('muster_history_messages', () => history.counts.messages)
+  metrics.collect('muster_history_bytes', () => history.counts.bytes)
+  metrics.collect('muster_broadcast_authors', () => feed.authors)
   metrics.collect('muster_dht_table_size', () => node.dht.size)
   metrics.collect('muster_dht_providers', async () => (await node.dht.counts()).providers)
   metrics.collect('muster_dht_records', async () => (await node.dht.counts()).records)
@@ -174,6 +214,8 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
     store,
     node,
     roster,
+    feed,
+    history,
     supervisor,
     metrics,
     get addresses() {

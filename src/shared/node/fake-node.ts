@@ -5,6 +5,7 @@ import { Scope, type Undo } from '../core/lifecycle.ts'
 import { FakeChannel } from './fake-channel.ts'
 import type { FakeEnd } from './fake-connection.ts'
 import { FakeDht, type FakeDhtInit } from './fake-dht.ts'
+import { FakeGossip } from './fake-gossip.ts'
 import { type Patience, wait } from './fake-wait.ts'
 import type { Identity } from './keys.ts'
 import type { Channel, ConnectionInfo, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
@@ -32,6 +33,7 @@ export class FakeNode implements Node {
   readonly network: string
   readonly signal: AbortSignal
   readonly dht: FakeDht
+  readonly gossip: FakeGossip
   readonly addresses: readonly string[]
   /** Its process was killed: it sends nothing more. */
   isDead = false
@@ -51,6 +53,7 @@ export class FakeNode implements Node {
     this.addresses = init.address === undefined ? [] : [init.address]
     this.signal = this.#scope.signal
     this.dht = new FakeDht({ ...init.dht, node: this })
+    this.gossip = new FakeGossip({ node: this, identity: init.identity, clock: init.dht.clock })
     this.#scope.defer(() => init.gone(this))
     this.#scope.defer(() => this.#closeConnections())
     this.#scope.defer(() => this.dht.stop())

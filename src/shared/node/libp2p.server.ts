@@ -22,16 +22,28 @@ import { GuardedRows } from './dht-rows.ts'
 import { Dialer } from './dial.ts'
 import { eagerTcp } from './eager-tcp.server.ts'
 import { forgetRumours } from './forget-rumours.ts'
+import type { RunningGossip } from './gossip.ts'
 import { keepHeartbeat } from './heartbeat.ts'
 import { identifyAfter } from './identify-later.ts'
 import { evictWhenFull, InboundGate } from './inbound.ts'
 import { LazyDht } from './lazy-dht.ts'
+import { LazyGossip } from './lazy-gossip.ts'
 import * as limits from './limits.ts'
 import { listenError } from './listen-error.ts'
 import { isOpen, muxerOf } from './muxer.ts'
 import { agreement, proposal } from './negotiate.ts'
 import type { Libp2pNodeOptions } from './options.ts'
-import type { Channel, ConnectionInfo, Dht, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
+import type {
+  Channel,
+  ConnectionInfo,
+  Dht,
+  Gossip,
+  HandleOptions,
+  Node,
+  NodeEvents,
+  OpenOptions,
+  WaitOptions
+} from './port.ts'
 import { mayAnnounce, mayDial } from './presets.ts'
 import { quietLogger } from './quiet-logger.ts'
 import { sharedDials } from './shared-dials.ts'
@@ -148,6 +160,7 @@ class TcpNode implements Libp2pNode {
   readonly network: string
   readonly signal: AbortSignal
   readonly dht: Dht
+  readonly gossip: Gossip
   readonly on: Emitter<NodeEvents>['on']
   readonly #events = new Emitter<NodeEvents>()
   readonly #scope: Scope
@@ -167,6 +180,7 @@ class TcpNode implements Libp2pNode {
     const lazy = new LazyDht(this.#dhtStarter(rows), options.quietStartMs ?? 0)
     this.dht = lazy
     scope.own(lazy)
+    this.gossip = scope.own(new LazyGossip(() => this.#startGossip(), options.quietStartMs ?? 0))
     this.#addresses = this.#ownAddresses()
     this.#listen(lazy, gate)
   }
@@ -322,6 +336,13 @@ class TcpNode implements Libp2pNode {
         onRefusal: why => this.#options.onDhtRefusal?.(why)
       })
     }
+  }
+
+  async #startGossip(): Promise<RunningGossip> {
+    const { startGossip } = await import('./gossip.ts') // like the DHT: not on a newcomer's way to its first message
+    this.#throwIfClosed()
+    const { network, preset } = this.#options
+    return await startGossip(componentsOf(this.libp2p), { network, preset, now: () => Date.now() })
   }
 
   #fullName(protocol: string): string {

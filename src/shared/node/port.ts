@@ -1,6 +1,7 @@
 import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
 import type { Subscribable } from '../core/events.ts'
 import type { Closable, Undo } from '../core/lifecycle.ts'
+import type { TopicId } from '../core/topic.ts'
 
 /** Options every wait takes. */
 export interface WaitOptions {
@@ -98,6 +99,45 @@ export interface Dht {
   counts(): Promise<DhtCounts>
 }
 
+/** A message of the gossip mesh whose author's signature holds. What its `data` says is still to be judged. */
+export interface GossipMessage {
+  readonly topicId: TopicId
+  readonly author: PeerId
+  /** The neighbour it came from: an honest one has judged it as we do. */
+  readonly from: PeerId
+  readonly data: Uint8Array
+  /** The message as its author signed it: a libp2p pubsub message in protobuf, in the one encoding {@link OpenProof} takes. */
+  readonly proof: Uint8Array
+}
+
+/**
+ * `accept`: passed on. `ignore`: dropped, nobody is to blame. `reject`: dropped, and whoever passed it on is known as a
+ * sender of rubbish: soon nothing more is taken from it.
+ */
+export type GossipVerdict = 'accept' | 'ignore' | 'reject'
+
+/** Messages to everybody in a topic, over many hops: each node passes on what it accepts, once, to a few neighbours. */
+export interface Gossip {
+  /**
+   * Takes part in a topic: passes on what `judge` accepts. Each message comes once, own ones never. Subscribing twice to
+   * one topic is an error of the caller.
+   */
+  subscribe(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): Undo
+  /**
+   * Signs `data` and hands it to the neighbours; an empty list of them is no error.
+   * @throws MusterError `closed`; `aborted` before anything was sent.
+   */
+  publish(topicId: TopicId, data: Uint8Array, options?: WaitOptions): Promise<Published>
+  /** Who shares a topic's mesh with us right now. */
+  neighbours(topicId: TopicId): readonly PeerId[]
+}
+
+export interface Published {
+  readonly peers: readonly PeerId[]
+  /** As in {@link GossipMessage}. */
+  readonly proof: Uint8Array
+}
+
 /**
  * Everything Muster needs from a peer-to-peer stack. Two implementations: libp2p over TCP, and an in-memory
  * network for simulations; `test/contract/node.ts` says what both must do.
@@ -108,6 +148,7 @@ export interface Node extends Closable, Subscribable<NodeEvents> {
   /** Where others can reach us, announced addresses first, without `/p2p/…`. */
   readonly addresses: readonly string[]
   readonly dht: Dht
+  readonly gossip: Gossip
   connections(): readonly ConnectionInfo[]
   isConnected(peerId: PeerId): boolean
   /**
@@ -141,3 +182,14 @@ export type Unseal = (
   domain: string,
   envelope: Uint8Array
 ) => Promise<{ readonly peerId: PeerId; readonly payload: Uint8Array }>
+
+/**
+ * Opens the proof of a gossip message: Ed25519 keys only, signature checked.
+ * @throws MusterError `protocol-violation`.
+ */
+export type OpenProof = (proof: Uint8Array) => Promise<{
+  readonly author: PeerId
+  /** The name of the gossip topic: {@link gossipTopic} of the wire. */
+  readonly topic: string
+  readonly data: Uint8Array
+}>

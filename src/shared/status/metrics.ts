@@ -71,6 +71,42 @@ export const METRICS = {
     help: 'Raw streams that are over, by who opened them and how they ended.',
     labels: { direction: IN_OUT, outcome: ['ended', 'broken', 'refused', 'failed'] }
   },
+  muster_broadcasts_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Broadcasts by what became of them; those of others are passed on when they are taken.',
+    labels: { direction: IN_OUT, outcome: ['sent', 'failed', 'taken', 'invalid', 'replay', 'clock', 'rate'] }
+  },
+  muster_broadcast_authors: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Authors of broadcasts, by topic, whose sequence numbers are remembered.',
+    labels: {}
+  },
+  muster_history_messages: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Broadcasts kept, all topics together.',
+    labels: {}
+  },
+  muster_history_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Size of the broadcasts kept.',
+    labels: {}
+  },
+  muster_history_dropped_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Broadcasts kept no longer, or not kept because the disk was too slow.',
+    labels: { reason: ['expired', 'full', 'busy'] }
+  },
+  muster_history_asks_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Questions for history by how they ended.',
+    labels: { direction: IN_OUT, outcome: ['answered', 'refused', 'failed'] }
+  },
   muster_connections_refused_total: {
     type: 'counter',
     unit: 'count',

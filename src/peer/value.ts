@@ -1,6 +1,6 @@
-import { MusterError } from '../../shared/core/errors.ts'
-import { PART_BYTES, VALUE_KIND } from '../../shared/wire/message.ts'
-import type { Value } from '../api.ts'
+import { MusterError } from '../shared/core/errors.ts'
+import { PART_BYTES, VALUE_KIND } from '../shared/wire/message.ts'
+import type { Value } from './api.ts'
 
 /** Arrays and objects inside each other, at most: deeper JSON overflows the stack of what works on it. */
 export const MAX_VALUE_DEPTH = 128

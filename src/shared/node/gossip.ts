@@ -1,0 +1,370 @@
+import { type GossipSub, gossipsub, type Message, type TopicValidatorFn, TopicValidatorResult } from '@libp2p/gossipsub'
+import type {
+  ComponentLogger,
+  Connection,
+  Libp2pEvents,
+  PeerId as Libp2pPeerId,
+  PeerStore,
+  PrivateKey,
+  TypedEventTarget
+} from '@libp2p/interface'
+import type { ConnectionManager, Registrar } from '@libp2p/interface-internal'
+import type { PeerId } from '../core/address.ts'
+import { MusterError } from '../core/errors.ts'
+import type { Undo } from '../core/lifecycle.ts'
+import type { TopicId } from '../core/topic.ts'
+import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
+import { TokenBuckets } from './buckets.ts'
+import * as limits from './gossip-limits.ts'
+import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
+import type { GossipMessage, GossipVerdict, Published } from './port.ts'
+import type { Preset } from './presets.ts'
+import { encodeProof, isEd25519Id } from './pubsub.ts'
+
+/** The parts of a libp2p node that gossipsub is built from. */
+export interface GossipComponents {
+  readonly peerId: Libp2pPeerId
+  readonly privateKey: PrivateKey
+  readonly registrar: Registrar
+  readonly peerStore: PeerStore
+  readonly connectionManager: ConnectionManager
+  readonly events: TypedEventTarget<Libp2pEvents>
+  readonly logger: ComponentLogger
+}
+
+export interface GossipInit {
+  readonly network: string
+  readonly preset: Preset
+  readonly now: () => number
+}
+
+/** A running gossipsub behind the {@link Gossip} port. */
+export interface RunningGossip {
+  subscribe(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): Undo
+  publish(topicId: TopicId, data: Uint8Array): Promise<Published>
+  neighbours(topicId: TopicId): readonly PeerId[]
+  stop(): Promise<void>
+}
+
+interface Rpc {
+  subscriptions?: Array<{ readonly topic?: string }>
+  messages: Array<{ readonly topic: string; readonly data?: Uint8Array }>
+}
+
+/** What gossipsub keeps to itself and we need; the version is pinned. */
+export interface GossipInternals {
+  readonly peers: Map<string, Libp2pPeerId>
+  readonly streamsInbound: ReadonlyMap<string, unknown>
+  readonly streamsOutbound: ReadonlyMap<string, unknown>
+  readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
+  readonly score: {
+    readonly peerStats: Map<string, { readonly connected: boolean; readonly knownIPs: Set<string> }>
+    readonly scoreCache: Map<string, unknown>
+    score(id: string): number
+    addPenalty(id: string, penalty: number, label: string): void
+    removeIPsForPeer(id: string, ips: Set<string>): void
+  }
+  protocols: string[]
+  outboundInflightQueue: { push(item: { peerId: Libp2pPeerId; connection: Connection }): void; end(): void }
+  getMeshPeers(topic: string): string[]
+  publish(
+    topic: string,
+    data: Uint8Array,
+    options: { readonly floodPublish: boolean }
+  ): Promise<{ readonly recipients: readonly Libp2pPeerId[] }>
+  handleReceivedRpc(from: Libp2pPeerId, rpc: Rpc): Promise<void>
+  sendRpc(id: string, rpc: Rpc): boolean
+  createOutboundStream(peerId: Libp2pPeerId, connection: Connection): Promise<void>
+  onPeerConnected(peerId: Libp2pPeerId, connection: Connection): void
+  onPeerDisconnected(peerId: Libp2pPeerId): void
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startGossip(components: GossipComponents, init: GossipInit): Promise<RunningGossip> {
+  const running = new Gossipsub(components, init)
+  await running.start()
+  return running
+}
+
+class Gossipsub implements RunningGossip {
+  readonly #components: GossipComponents
+  readonly #init: GossipInit
+  readonly #pubsub: GossipSub
+  readonly #inside: GossipInternals
+  readonly #subscribed = new Set<string>()
+  /** Messages of our own by their data: `publish` of gossipsub does not show what it signed. */
+  readonly #signed = new WeakMap<Uint8Array, Message>()
+  readonly #rate = new TokenBuckets(
+    limits.GOSSIP_MESSAGES_PER_SECOND,
+    limits.GOSSIP_MESSAGES_BURST,
+    limits.MAX_RATED_NEIGHBOURS
+  )
+  readonly #patience = new TokenBuckets(
+    limits.IGNORED_MESSAGES_PER_SECOND,
+    limits.IGNORED_MESSAGES_BURST,
+    limits.MAX_RATED_NEIGHBOURS
+  )
+  readonly #opening = new Set<string>()
+  readonly #undo: Undo[] = []
+
+  constructor(components: GossipComponents, init: GossipInit) {
+    this.#components = components
+    this.#init = init
+    this.#pubsub = gossipsub({
+      globalSignaturePolicy: 'StrictSign',
+      emitSelf: false,
+      allowPublishToZeroTopicPeers: true,
+      fallbackToFloodsub: false, // its neighbours are sent everything and scored for nothing
+      doPX: false,
+      tagMeshPeers: false, // who is closed to make room is for admission.ts to say
+      scoreParams: scoreParams(init.preset),
+      scoreThresholds: SCORE_THRESHOLDS,
+      unsubcribeBackoff: 2_000, // whoever leaves and joins again is back in the mesh soon
+      maxInboundStreams: limits.MAX_GOSSIP_STREAMS_PER_CONNECTION,
+      maxInboundDataLength: limits.MAX_GOSSIP_RPC_BYTES,
+      maxOutboundBufferSize: limits.MAX_GOSSIP_UNSENT_BYTES,
+      maxTopicBytesPerPeer: limits.MAX_GOSSIP_TOPIC_BYTES_PER_PEER,
+      decodeRpcLimits: {
+        maxSubscriptions: limits.MAX_GOSSIP_SUBSCRIPTIONS_PER_RPC,
+        maxMessages: limits.MAX_GOSSIP_MESSAGES_PER_RPC,
+        maxIhaveMessageIDs: limits.MAX_GOSSIP_IDS_PER_RPC,
+        maxIwantMessageIDs: limits.MAX_GOSSIP_IDS_PER_RPC,
+        maxIdontwantMessageIDs: limits.MAX_GOSSIP_IDS_PER_RPC,
+        maxControlMessages: limits.MAX_GOSSIP_CONTROLS_PER_RPC,
+        maxPeerInfos: 1
+      },
+      msgIdFn: message => this.#idOf(message)
+    })({ ...pick(components), registrar: deafRegistrar(components.registrar) })
+    this.#inside = this.#pubsub as unknown as GossipInternals
+    this.#inside.protocols = this.#inside.protocols.filter(protocol => protocol !== '/meshsub/1.0.0') // knows no back-off
+    this.#guardInbound()
+    this.#splitOutbound()
+  }
+
+  async start(): Promise<void> {
+    const { events, connectionManager } = this.#components
+    await this.#inside.start()
+    // gossipsub opens one stream after the other: a neighbour that does not answer would hold up all for 10 s each
+    this.#inside.outboundInflightQueue.end()
+    this.#inside.outboundInflightQueue = {
+      push: ({ peerId, connection }) => void this.#openOutbound(peerId, connection),
+      end: () => undefined
+    }
+    const onOpen = ({ detail }: CustomEvent<Connection>): void => this.#meet(detail)
+    const onGone = ({ detail }: CustomEvent<Libp2pPeerId>): void => this.#forget(detail)
+    events.addEventListener('connection:open', onOpen)
+    events.addEventListener('peer:disconnect', onGone)
+    const timer = setInterval(() => this.#mend(), limits.GOSSIP_MEND_MS)
+    timer.unref()
+    this.#undo.push(
+      () => events.removeEventListener('connection:open', onOpen),
+      () => events.removeEventListener('peer:disconnect', onGone),
+      () => clearInterval(timer)
+    )
+    for (const connection of connectionManager.getConnections()) this.#meet(connection)
+  }
+
+  subscribe(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): Undo {
+    const topic = this.#nameOf(topicId)
+    if (this.#subscribed.has(topic)) throw new MusterError('options-invalid', 'the topic is subscribed to already')
+    this.#inside.opts.scoreParams.topics[topic] = TOPIC_SCORE // never taken back: scores of neighbours refer to it
+    this.#pubsub.topicValidators.set(topic, this.#validator(topicId, judge))
+    this.#subscribed.add(topic)
+    this.#pubsub.subscribe(topic)
+    return () => {
+      if (!this.#subscribed.delete(topic)) return
+      this.#pubsub.unsubscribe(topic)
+      this.#pubsub.topicValidators.delete(topic)
+    }
+  }
+
+  async publish(topicId: TopicId, data: Uint8Array): Promise<Published> {
+    const floodPublish = data.length <= limits.MAX_FLOODED_BYTES
+    const { recipients } = await this.#inside.publish(this.#nameOf(topicId), data, { floodPublish })
+    const message = this.#signed.get(data)
+    if (message?.type !== 'signed') throw new MusterError('closed', 'gossipsub signed nothing')
+    return { peers: recipients.map(id => id.toString()), proof: proofOf(message) }
+  }
+
+  neighbours(topicId: TopicId): readonly PeerId[] {
+    return this.#inside.getMeshPeers(this.#nameOf(topicId))
+  }
+
+  async stop(): Promise<void> {
+    for (const step of this.#undo.splice(0)) step()
+    await this.#inside.stop()
+  }
+
+  #nameOf(topicId: TopicId): string {
+    return gossipTopic(this.#init.network, topicId)
+  }
+
+  /** The id gossipsub gives by default: key, then sequence number. */
+  #idOf(message: Message): Uint8Array {
+    if (message.type !== 'signed') throw new MusterError('protocol-violation', 'an unsigned gossip message')
+    if (message.from.equals(this.#components.peerId)) this.#signed.set(message.data, message)
+    const key = message.from.toMultihash().digest
+    const id = new Uint8Array(key.length + 8)
+    id.set(key)
+    id.set(seqnoOf(message), key.length)
+    return id
+  }
+
+  #validator(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): TopicValidatorFn {
+    return async (from, message) => {
+      const id = from.toString()
+      if (message.type !== 'signed' || !isEd25519Id(message.from.toMultihash().bytes)) return VERDICTS.reject
+      const { data } = message
+      const proof = proofOf(message)
+      if (proof.length > MAX_PROOF_BYTES) return VERDICTS.reject
+      const verdict = await judge({ topicId, author: message.from.toString(), from: id, data, proof })
+      // an honest neighbour has ignored the same: now and then a clock or a rate differs, not for long
+      if (verdict === 'ignore' && !this.#patience.take(id, this.#init.now()))
+        this.#inside.score.addPenalty(id, 1, 'ignored')
+      return VERDICTS[verdict]
+    }
+  }
+
+  /** Strangers subscribe to names of ours only, and messages for topics nobody here is in are not worth a signature. */
+  #guardInbound(): void {
+    const inside = this.#inside
+    const handle = inside.handleReceivedRpc.bind(inside)
+    const prefix = gossipTopicPrefix(this.#init.network)
+    inside.handleReceivedRpc = async (from, rpc) => {
+      const id = from.toString()
+      const now = this.#init.now()
+      if (rpc.subscriptions !== undefined) {
+        rpc.subscriptions = rpc.subscriptions.filter(
+          ({ topic = '' }) => topic.startsWith(prefix) && topic.length <= 128
+        )
+      }
+      rpc.messages = rpc.messages.filter(({ topic, data }) => {
+        if (this.#subscribed.has(topic) && this.#rate.take(id, now, limits.gossipCost(data?.length ?? 0))) return true
+        if (!this.#patience.take(id, now)) inside.score.addPenalty(id, 1, 'unwanted')
+        return false
+      })
+      await handle(from, rpc)
+    }
+  }
+
+  /** What a neighbour asked for goes out in RPCs it takes: gossipsub answers with one, of any length. */
+  #splitOutbound(): void {
+    const inside = this.#inside
+    const send = inside.sendRpc.bind(inside)
+    inside.sendRpc = (id, rpc) => {
+      if (rpc.messages.length < 2) return send(id, rpc)
+      const [first, ...parts] = batches(rpc.messages)
+      const isSent = send(id, { ...rpc, messages: first ?? [] })
+      return parts.reduce((ok, messages) => send(id, { subscriptions: [], messages }) && ok, isSent)
+    }
+  }
+
+  /** Whoever is connected is asked for gossip at once; nothing waits for identify, which may never have run. */
+  #meet(connection: Connection): void {
+    this.#inside.onPeerConnected(connection.remotePeer, connection)
+  }
+
+  async #openOutbound(peerId: Libp2pPeerId, connection: Connection): Promise<void> {
+    const id = peerId.toString()
+    if (this.#opening.has(id)) return
+    this.#opening.add(id)
+    try {
+      await this.#inside.createOutboundStream(peerId, connection)
+    } finally {
+      this.#opening.delete(id)
+    }
+  }
+
+  #forget(peerId: Libp2pPeerId): void {
+    const id = peerId.toString()
+    const { score } = this.#inside
+    this.#inside.onPeerDisconnected(peerId) // gossipsub hears of it only from peers that were identified
+    const stats = score.peerStats.get(id)
+    if (stats === undefined || score.score(id) < 0) return
+    this.#dropScore(id, stats.knownIPs) // nothing against it: not worth keeping for each stranger that ever called
+  }
+
+  /** A stream broke while its connection goes on: too much unsent, or an RPC over the limit. */
+  #mend(): void {
+    const { streamsInbound, streamsOutbound, peers, score } = this.#inside
+    for (const id of streamsInbound.keys()) {
+      const peerId = peers.get(id)
+      if (streamsOutbound.has(id) || peerId === undefined) continue
+      const connection = this.#components.connectionManager.getConnections(peerId).find(each => each.status === 'open')
+      if (connection !== undefined) void this.#openOutbound(peerId, connection)
+    }
+    for (const [id, { connected, knownIPs }] of score.peerStats) {
+      if (score.peerStats.size <= limits.MAX_GOSSIP_SCORES) break
+      if (!connected) this.#dropScore(id, knownIPs)
+    }
+  }
+
+  #dropScore(id: string, ips: Set<string>): void {
+    const { score } = this.#inside
+    score.removeIPsForPeer(id, ips)
+    score.peerStats.delete(id)
+    score.scoreCache.delete(id)
+  }
+}
+
+/** Components of libp2p are getters of a proxy; gossipsub must get these and no others. */
+function pick({ peerId, privateKey, peerStore, connectionManager, logger }: GossipComponents) {
+  return { peerId, privateKey, peerStore, connectionManager, logger }
+}
+
+/**
+ * A registrar that tells nothing of peers: we do, by their connections. libp2p's goes by identify, and takes a neighbour
+ * out when an answer arrives that was given before it had started to gossip.
+ */
+function deafRegistrar(registrar: Registrar): Registrar {
+  return new Proxy(registrar, {
+    get(target, name) {
+      if (name === 'register') return async () => 'deaf'
+      if (name === 'unregister') return () => undefined
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+}
+
+const VERDICTS: Readonly<Record<GossipVerdict, TopicValidatorResult>> = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject
+}
+
+type SignedMessage = Extract<Message, { readonly type: 'signed' }>
+
+function proofOf(message: SignedMessage): Uint8Array {
+  const { from, data, topic, signature } = message
+  return encodeProof({ from: from.toMultihash().bytes, data, seqno: seqnoOf(message), topic, signature })
+}
+
+function seqnoOf({ sequenceNumber }: SignedMessage): Uint8Array {
+  const seqno = new Uint8Array(8)
+  new DataView(seqno.buffer).setBigUint64(0, sequenceNumber)
+  return seqno
+}
+
+/** Messages in order, each batch below half of what a neighbour takes; a single message always fits. */
+function batches<M extends { readonly data?: Uint8Array }>(messages: readonly M[]): M[][] {
+  const all: M[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const message of messages) {
+    const size = (message.data?.length ?? 0) + 512
+    const last = all.at(-1)
+    if (
+      last === undefined ||
+      bytes + size > limits.MAX_GOSSIP_RPC_BYTES / 2 ||
+      last.length >= limits.MAX_GOSSIP_MESSAGES_PER_RPC
+    ) {
+      all.push([message])
+      bytes = size
+    } else {
+      last.push(message)
+      bytes += size
+    }
+  }
+  return all
+}
