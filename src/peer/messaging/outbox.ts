@@ -41,6 +41,8 @@ export class Outbox {
   #largeBytes = 0
   /** Handed in whole or in part, and neither taken nor refused. What its caller gave up stays: it takes room over there. */
   readonly #handed = new Map<number, Outgoing>()
+  /** The highest id that was handed. */
+  #lastHanded = 0
   #handedSmall = 0
   #handedBytes = 0
   readonly #transfers: Outgoing[] = []
@@ -135,6 +137,7 @@ export class Outbox {
   /** @throws MusterError `protocol-violation` for a refusal of something that was not sent. */
   onRefusal(id: number, code: RefusalCode): void {
     const asked = this.#asked.get(id)
+    if (asked === undefined && !this.#handed.has(id) && id <= this.#lastHanded) return // it crossed our CANCEL
     const outgoing = asked ?? this.#unhand(id)
     this.#asked.delete(id)
     if (this.#dropTransfer(outgoing)) this.say(cancelFrame(id)) // the parts under way belong to nothing
@@ -252,6 +255,7 @@ export class Outbox {
     if (outgoing.id === 0) outgoing.id = this.#needs.nextId() // what is said again keeps its id
     outgoing.handedAt = this.#needs.now()
     this.#handed.set(outgoing.id, outgoing)
+    this.#lastHanded = Math.max(this.#lastHanded, outgoing.id)
     return messageFrame({
       id: outgoing.id,
       kind: value.kind,
