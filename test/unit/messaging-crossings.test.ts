@@ -37,4 +37,15 @@ describe('what crosses on the way', () => {
     await ana.send(bob, 'after')
     assert.equal(ana.count.opens, 1)
   })
+
+  it('a member that is given up and back in the turn in which somebody begins to speak to it', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+    await ana.node.connect({ peerId: bob.node.peerId, addresses: bob.node.addresses })
+    const sending = ana.send(bob, 1, { waitMs: 5000 })
+    ana.messaging.abandon(LOBBY.id, bob.node.peerId)
+    ana.messaging.retry(LOBBY.id, bob.node.peerId)
+    await sending
+    assert.equal(bob.heard.length, 1)
+  })
 })
