@@ -48,4 +48,19 @@ describe('what crosses on the way', () => {
     await sending
     assert.equal(bob.heard.length, 1)
   })
+
+  it('receipts of more messages in a row than may be without one: large ones are counted apart', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ maxUnreceiptedMessages: 1 }), await world.talker()]
+    const slow = gate()
+    bob.deliver = message => {
+      bob.heard.push(message)
+      return bob.heard.length === 1 ? slow.opened : undefined
+    }
+    const sends = Array.from({ length: 3 }, () => ana.send(bob, new Uint8Array(PART_BYTES + 1)))
+    await world.network.settle()
+    slow.open()
+    await Promise.all(sends)
+    assert.equal(ana.count.opens, 1)
+  })
 })

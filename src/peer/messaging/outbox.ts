@@ -124,7 +124,7 @@ export class Outbox {
 
   /** @throws MusterError `protocol-violation` for a receipt of something that was not sent. */
   onReceipt(id: number, since = id): void {
-    if (!(since <= id && id - since < this.#limits.maxUnreceiptedMessages)) {
+    if (!(since <= id && id - since < this.#handed.size)) {
       throw new MusterError('protocol-violation', 'a receipt for an impossible run of messages')
     }
     for (let each = since; each <= id; each++) {
