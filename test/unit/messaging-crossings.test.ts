@@ -64,3 +64,12 @@ describe('what crosses on the way', () => {
     assert.equal(ana.count.opens, 1)
   })
 })
+
+describe('the other side cannot hold what is over', () => {
+  it('with a receipt for a value of which half is on its way', async () => {
+    await using world = new World()
+    const ana = await world.talker()
+    const bob = await rogue(world, channel => channel.send(receiptFrame(1)))
+    await assert.rejects(ana.send(bob, new Uint8Array(4 * MIB)), { code: 'closed' })
+  })
+})

@@ -128,6 +128,7 @@ export class Outbox {
       throw new MusterError('protocol-violation', 'a receipt for an impossible run of messages')
     }
     for (let each = since; each <= id; each++) {
+      this.#judgeWhole(each)
       const outgoing = this.#unhand(each)
       if (!outgoing.wantsReply) outgoing.resolve(this.#sent(outgoing))
       else if (!outgoing.isSettled) this.#asked.set(each, outgoing)
@@ -149,9 +150,7 @@ export class Outbox {
     const asked = this.#asked.get(replyTo)
     const handed = this.#handed.get(replyTo)
     if (asked === undefined && handed?.wantsReply !== true) return false
-    if (handed !== undefined && handed.sentBytes < handed.value.body.length) {
-      throw new MusterError('protocol-violation', 'an answer to a request that is not whole')
-    }
+    this.#judgeWhole(replyTo)
     const outgoing = asked ?? this.#unhand(replyTo)
     this.#asked.delete(replyTo)
     if (outgoing.isSettled) return false
@@ -266,6 +265,14 @@ export class Outbox {
       ...(value.encoding === undefined ? {} : { encoding: value.encoding, rawSize: value.rawSize }),
       ...(waitUntil > 0 && !isLarge && !wantsReply ? { mayRepeat: true } : {})
     })
+  }
+
+  /** @throws MusterError `protocol-violation` when a part of it has not been sent: nobody can have taken it. */
+  #judgeWhole(id: number): void {
+    const handed = this.#handed.get(id)
+    if (handed !== undefined && handed.sentBytes < handed.value.body.length) {
+      throw new MusterError('protocol-violation', 'an answer to a message that is not whole')
+    }
   }
 
   #unhand(id: number): Outgoing {
