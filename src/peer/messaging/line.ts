@@ -153,6 +153,7 @@ export class Line {
       }
       const envelope = ownEnvelope(topicId)
       if (envelope === undefined) throw new MusterError('not-a-member', 'this peer is not in the topic')
+      signal.throwIfAborted() // another attempt may have begun: what waits is for that one
       const open = openFrame({ topic: topicKey, envelope, session, ...context.terms })
       const first = [open, ...this.#outbox.next(PART_BYTES)]
       try {

@@ -43,6 +43,8 @@ export class Outbox {
   #largeBytes = 0
   /** Handed in whole or in part, and neither taken nor refused. What its caller gave up stays: it takes room over there. */
   readonly #handed = new Map<number, Outgoing>()
+  /** The highest id that was handed. */
+  #lastHanded = 0
   #handedSmall = 0
   #handedBytes = 0
   readonly #transfers: Outgoing[] = []
@@ -124,10 +126,11 @@ export class Outbox {
 
   /** @throws MusterError `protocol-violation` for a receipt of something that was not sent. */
   onReceipt(id: number, since = id): void {
-    if (!(since <= id && id - since < this.#limits.maxUnreceiptedMessages)) {
+    if (!(since <= id && id - since < this.#handed.size)) {
       throw new MusterError('protocol-violation', 'a receipt for an impossible run of messages')
     }
     for (let each = since; each <= id; each++) {
+      this.#judgeWhole(each)
       const outgoing = this.#unhand(each)
       if (!outgoing.wantsReply) outgoing.resolve(this.#sent(outgoing))
       else if (!outgoing.isSettled) this.#asked.set(each, outgoing)
@@ -137,6 +140,7 @@ export class Outbox {
   /** @throws MusterError `protocol-violation` for a refusal of something that was not sent. */
   onRefusal(id: number, code: RefusalCode): void {
     const asked = this.#asked.get(id)
+    if (asked === undefined && !this.#handed.has(id) && id <= this.#lastHanded) return // it crossed our CANCEL
     const outgoing = asked ?? this.#unhand(id)
     this.#asked.delete(id)
     if (this.#dropTransfer(outgoing)) this.say(cancelFrame(id)) // the parts under way belong to nothing
@@ -148,9 +152,7 @@ export class Outbox {
     const asked = this.#asked.get(replyTo)
     const handed = this.#handed.get(replyTo)
     if (asked === undefined && handed?.wantsReply !== true) return false
-    if (handed !== undefined && handed.sentBytes < handed.value.body.length) {
-      throw new MusterError('protocol-violation', 'an answer to a request that is not whole')
-    }
+    this.#judgeWhole(replyTo)
     const outgoing = asked ?? this.#unhand(replyTo)
     this.#asked.delete(replyTo)
     if (outgoing.isSettled) return false
@@ -254,6 +256,7 @@ export class Outbox {
     if (outgoing.id === 0) outgoing.id = this.#needs.nextId() // what is said again keeps its id
     outgoing.handedAt = this.#needs.now()
     this.#handed.set(outgoing.id, outgoing)
+    this.#lastHanded = Math.max(this.#lastHanded, outgoing.id)
     const head: Writable<MessageHead> = { id: outgoing.id, kind: value.kind, body }
     if (replyTo !== undefined) head.replyTo = replyTo
     if (wantsReply) head.wantsReply = true
@@ -264,6 +267,14 @@ export class Outbox {
     }
     if (waitUntil > 0 && !isLarge && !wantsReply) head.mayRepeat = true
     return messageFrame(head)
+  }
+
+  /** @throws MusterError `protocol-violation` when a part of it has not been sent: nobody can have taken it. */
+  #judgeWhole(id: number): void {
+    const handed = this.#handed.get(id)
+    if (handed !== undefined && handed.sentBytes < handed.value.body.length) {
+      throw new MusterError('protocol-violation', 'an answer to a message that is not whole')
+    }
   }
 
   #unhand(id: number): Outgoing {

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { receiptFrame } from '../../src/peer/messaging/frame.ts'
+import { ManualClock } from '../../src/shared/core/clock.ts'
+import type { Channel } from '../../src/shared/node/port.ts'
+import {
+  MAX_MESSAGE_FRAME_BYTES,
+  MESSAGE_PROTOCOL,
+  messageFrameCodec,
+  PART_BYTES
+} from '../../src/shared/wire/message.ts'
+import { eventually } from '../support/eventually.ts'
+import { ATTIC, gate, LOBBY, type Talker, World } from '../support/messaging-world.ts'
+
+const MIB = 1_048_576
+const address = '/ip4/10.9.9.9/tcp/4001'
+
+/** A peer that takes message streams and does with them as it likes. */
+async function rogue(world: World, serve: (channel: Channel) => void | Promise<void>): Promise<Talker> {
+  const talker = await world.talker()
+  await talker.messaging.close()
+  talker.node.handle(MESSAGE_PROTOCOL, { maxFrameBytes: MAX_MESSAGE_FRAME_BYTES, maxInboundPerConnection: 64 }, serve)
+  return talker
+}
+
+describe('what crosses on the way', () => {
+  it('a refusal, and the cancel of what it refuses: the stream goes on', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker(), await world.talker({ maxPeerBytes: MIB, maxMessageBytes: 8 * MIB })]
+    await ana.send(bob, 'before')
+    const cancel = new AbortController()
+    const sending = ana.send(bob, new Uint8Array(2 * MIB), {
+      signal: cancel.signal,
+      onProgress: () => queueMicrotask(() => cancel.abort())
+    })
+    await assert.rejects(sending, { code: 'aborted' })
+    await ana.send(bob, 'after')
+    assert.equal(ana.count.opens, 1)
+  })
+
+  it('a member that is given up and back in the turn in which somebody begins to speak to it', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+    await ana.node.connect({ peerId: bob.node.peerId, addresses: bob.node.addresses })
+    const sending = ana.send(bob, 1, { waitMs: 5000 })
+    ana.messaging.abandon(LOBBY.id, bob.node.peerId)
+    ana.messaging.retry(LOBBY.id, bob.node.peerId)
+    await sending
+    assert.equal(bob.heard.length, 1)
+  })
+
+  it('receipts of more messages in a row than may be without one: large ones are counted apart', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ maxUnreceiptedMessages: 1 }), await world.talker()]
+    const slow = gate()
+    bob.deliver = message => {
+      bob.heard.push(message)
+      return bob.heard.length === 1 ? slow.opened : undefined
+    }
+    const sends = Array.from({ length: 3 }, () => ana.send(bob, new Uint8Array(PART_BYTES + 1)))
+    await world.network.settle()
+    slow.open()
+    await Promise.all(sends)
+    assert.equal(ana.count.opens, 1)
+  })
+})
+
+describe('the other side cannot hold what is over', () => {
+  it('with a receipt for a value of which half is on its way', async () => {
+    await using world = new World()
+    const ana = await world.talker()
+    const bob = await rogue(world, channel => channel.send(receiptFrame(1)))
+    await assert.rejects(ana.send(bob, new Uint8Array(4 * MIB)), { code: 'closed' })
+  })
+})
