@@ -15,13 +15,21 @@ const nameless = memberOf('non003')
 const INIT = { quit() {}, files: { serve() {}, async send() {} }, isInteractive: false }
 
 async function console(...topics: string[]) {
+  const given: Array<[to: string, path: string]> = []
+  const files = {
+    serve() {},
+    async send(_group: unknown, { peerId }: { peerId: string }, path: string) {
+      given.push([peerId, path])
+      if (path === 'lost') throw new MusterError('closed', 'the other side broke the stream')
+    }
+  }
   const peer = new FakePeer('me')
   const record = new Record()
   const quits: number[] = []
-  const session = createSession(peer, record, { ...INIT, quit: () => quits.push(1) })
+  const session = createSession(peer, record, { ...INIT, files, quit: () => quits.push(1) })
   for (const topic of topics) await session.join(topic)
   const [group] = peer.groups
-  return { peer, record, session, quits, group: group!, type: (line: string) => runLine(session, line) }
+  return { peer, record, session, quits, given, group: group!, type: (line: string) => runLine(session, line) }
 }
 
 describe('meeting a member', () => {
@@ -92,6 +100,44 @@ describe('the session', () => {
     peer.isReady = true
     createSession(peer, again, INIT)
     assert.equal(again.all('ready').length, 1)
+  })
+})
+
+describe('/send-file', () => {
+  it('takes a member and a path, which may have spaces', async () => {
+    const { group, given, type } = await console('lobby')
+    group.list.push(ana, bob)
+    await type('/send-file ana ./a report.txt')
+    await type('/send-file "Bob B" "./a report.txt"')
+    assert.deepEqual(given, [
+      [ana.peerId, './a report.txt'],
+      [bob.peerId, './a report.txt']
+    ])
+  })
+
+  it('says what is missing, and who did not get the file', async () => {
+    const { group, record, given, type } = await console('lobby')
+    group.list.push(ana)
+    for (const line of ['/send-file', '/send-file ana', '/send-file ana ""']) {
+      await type(line)
+      assert.match(record.error().message, /^\/send-file expects .*: \/send-file <member> <path>$/)
+    }
+    assert.deepEqual(given, [])
+    await type('/send-file ana lost')
+    assert.equal(record.error().code, 'closed')
+    assert.match(record.error().message, /^"lost" was not received by …ana001: the other side broke the stream$/)
+  })
+
+  it('does not keep one who types waiting', async () => {
+    const { peer, record } = await console()
+    const sent = Promise.withResolvers<void>()
+    const files = { serve() {}, send: () => sent.promise }
+    const session = createSession(peer, record, { ...INIT, files, isInteractive: true })
+    await session.join('lobby')
+    peer.groups[0]!.list.push(ana)
+    await runLine(session, '/send-file ana large')
+    sent.reject(new MusterError('refused', 'no space'))
+    await eventually('the failure is printed', () => record.error().code === 'refused')
   })
 })
 
