@@ -95,7 +95,9 @@ export async function openHistory(needs: HistoryNeeds, { keep, limits }: History
         if (!keeps(topicId)) return found
         for (const message of store.newest(topicId, limit)) {
           const proof = await store.read(message)
-          if (proof !== undefined) found.push(await open(proof, topicId))
+          if (proof === undefined) continue
+          const opened = await open(proof, topicId).catch(err => log.error({ err }, 'a kept message is not readable'))
+          if (opened !== undefined) found.push(opened)
         }
         return found
       },
