@@ -28,8 +28,7 @@ const vectors: Record<string, { frame: Uint8Array; says: HistoryFrame }> = {
     says: { ask: { topic: LOBBY.key, envelope: bytes('record'), limit: 100 } }
   },
   ENTRY: { frame: entryFrame(bytes('proof')), says: { entry: { proof: bytes('proof') } } },
-  'END, more': { frame: endFrame(true), says: { end: { more: true } } },
-  'END, that is all': { frame: endFrame(false), says: { end: { more: false } } },
+  END: { frame: endFrame(), says: { end: {} } },
   'REFUSAL not-kept': { frame: historyRefusalFrame('not-kept'), says: { refusal: { code: 'not-kept' } } },
   'REFUSAL not-a-member': { frame: historyRefusalFrame('not-a-member'), says: { refusal: { code: 'not-a-member' } } },
   'REFUSAL limit-reached': { frame: historyRefusalFrame('limit-reached'), says: { refusal: { code: 'limit-reached' } } }

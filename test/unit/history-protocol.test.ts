@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Answer } from '../../src/shared/history/ask.ts'
+import type { Answer, PastBroadcast } from '../../src/shared/history/ask.ts'
 import { askFrame, endFrame, entryFrame, historyRefusalFrame } from '../../src/shared/history/frame.ts'
 import { KEPT_MS, MAX_ANSWERS, SILENCE_TIMEOUT_MS } from '../../src/shared/history/limits.ts'
 import type { Channel, Node } from '../../src/shared/node/port.ts'
@@ -71,18 +71,18 @@ describe('a keeper', () => {
     assert.deepEqual(await world.exchange(asker, keeper.node, own), [{ refusal: { code: 'not-a-member' } }])
   })
 
-  it('says whether there is more, and never gives more than was asked for', async () => {
+  it('never gives more than was asked for, and says that it is complete', async () => {
     await using world = new HistoryWorld()
     const [keeper, asker] = [await world.historian({ keep: [LOBBY] }), await world.node()]
     for (const message of await sayAll(ana, range(1, 3))) keeper.history.take(message)
-    for (const [limit, given, more] of [
-      [1, 1, true],
-      [3, 3, false],
-      [4_000_000_000, 3, false]
+    for (const [limit, given] of [
+      [1, 1],
+      [3, 3],
+      [4_000_000_000, 3]
     ] as const) {
       const frames = await world.exchange(asker, keeper.node, askFrame(LOBBY.key, recordOf(asker.peerId), limit))
       assert.equal(frames.length, given + 1)
-      assert.deepEqual(frames.at(-1), { end: { more } })
+      assert.deepEqual(frames.at(-1), { end: {} })
     }
   })
 
@@ -92,7 +92,7 @@ describe('a keeper', () => {
     for (const first of [
       askFrame(LOBBY.key, recordOf(asker.peerId), 0),
       askFrame(new Uint8Array(36), recordOf(asker.peerId), 1),
-      endFrame(false),
+      endFrame(),
       Uint8Array.of(0xff)
     ]) {
       await assert.rejects(world.exchange(asker, keeper.node, first))
@@ -165,6 +165,16 @@ describe('a keeper', () => {
     assert.equal((await world.exchange(honest, keeper.node, asked)).length, 2)
   })
 
+  it('keeps also what another keeper tells it', async () => {
+    await using world = new HistoryWorld()
+    const [first, second] = [await world.historian({ keep: [LOBBY] }), await world.historian({ keep: [LOBBY] })]
+    const said = await sayAll(ana, range(1, 4))
+    for (const message of said) first.history.take(message)
+    second.history.take(said[3] as PastBroadcast)
+    await ask(world, second, first.node)
+    assert.deepEqual((await second.history.kept(LOBBY.id, 9)).map(label), said.map(label))
+  })
+
   it('serves after a restart what it kept before', async () => {
     await using world = new HistoryWorld()
     const newcomer = await world.historian()
@@ -205,7 +215,7 @@ describe('a reader', () => {
       (await ana.say(2, { topic: ATTIC })).proof
     ]) {
       const { outcome, messages } = await hears(
-        gives(entryFrame(one.proof), entryFrame(lie), entryFrame(three.proof), endFrame(false))
+        gives(entryFrame(one.proof), entryFrame(lie), entryFrame(three.proof), endFrame())
       )
       assert.equal(outcome, 'failed')
       assert.deepEqual(messages.map(label), [label(one)])
@@ -216,7 +226,7 @@ describe('a reader', () => {
     const times = [START + 60_000, START + 3_600_000, START - KEPT_MS - 3_600_000]
     const frames: Uint8Array[] = []
     for (const [at, sentMs] of times.entries()) frames.push(entryFrame((await ana.say(at, { sentMs })).proof))
-    const { outcome, messages } = await hears(gives(...frames, endFrame(false)))
+    const { outcome, messages } = await hears(gives(...frames, endFrame()))
     assert.equal(outcome, 'answered')
     assert.deepEqual(messages.map(label), [`${ana.peerId} 0`])
   })

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { followPast, GATHER_MS, type PastNeeds, readPast } from '../../src/peer/topics/past.ts'
 import { Seen } from '../../src/peer/topics/seen.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
-import { ManualClock } from '../../src/shared/core/clock.ts'
+import { ManualClock, systemClock } from '../../src/shared/core/clock.ts'
 import type { Answer, PastBroadcast } from '../../src/shared/history/ask.ts'
 import { ENOUGH_KEEPERS, MAX_PARALLEL_ASKS } from '../../src/shared/history/limits.ts'
 import { inOrder } from '../../src/shared/history/order.ts'
@@ -64,7 +64,7 @@ describe('what several keepers tell', () => {
         fc.array(fc.subarray(said), { minLength: 1, maxLength: 3 }),
         fc.integer({ min: 1, max: 30 }),
         async (parts, limit) => {
-          const reading = new Reading({ ask: async at => answered(parts[Number(at)] ?? []) }, limit)
+          const reading = new Reading({ ask: async at => answered(parts[Number(at)] ?? []), clock: systemClock }, limit)
           for (const at of parts.keys()) reading.offer(String(at))
           await reading.settled()
           const union = said.filter(message => parts.some(part => part.includes(message)))
@@ -103,6 +103,7 @@ describe('what several keepers tell', () => {
     let most = 0
     const reading = new Reading(
       {
+        clock: systemClock,
         async ask() {
           most = Math.max(most, ++underWay)
           await turns()
@@ -121,7 +122,7 @@ describe('what several keepers tell', () => {
       asked++
       return answered(said)
     }
-    const again = new Reading({ ask: count }, 10)
+    const again = new Reading({ ask: count, clock: systemClock }, 10)
     for (const at of range(1, ENOUGH_KEEPERS)) again.offer(String(at))
     await again.settled()
     again.offer('late')
@@ -142,6 +143,18 @@ describe('asking for the past', () => {
     await turns()
     scene.clock.advance(10_000)
     assert.deepEqual((await reading).map(label), ['ana 1', 'ana 2', 'ana 3'])
+  })
+
+  it('is not held up by a crowd of silent ones', async () => {
+    const scene = new Scene()
+    for (const at of range(1, 12)) scene.keeper(`silent ${at}`, NEVER)
+    scene.keeper('honest', [unsigned('ana', 1)])
+    const reading = readPast(scene)
+    for (let second = 0; second < 10; second++) {
+      await turns()
+      scene.clock.advance(1_000)
+    }
+    assert.deepEqual((await reading).map(label), ['ana 1'])
   })
 
   it('counts what this peer keeps itself, and is empty when nobody is there', async () => {

@@ -144,7 +144,6 @@ describe('the book of what is kept', () => {
         for (const topicId of ['lobby', 'attic']) {
           const kept = model.list.filter(each => each.topicId === topicId)
           assert.deepEqual(book.newest(topicId, 4), inOrder(kept).slice(-4))
-          assert.equal(book.count(topicId), kept.length)
         }
       })
     )
@@ -183,15 +182,15 @@ describe('the store of a keeper', () => {
     return Object.assign(store, { dropped })
   }
   const sequences = (store: HistoryStore, limit = 10_000, topic = LOBBY): number[] =>
-    store.newest(topic.id, limit).messages.map(({ sequence }) => sequence)
+    store.newest(topic.id, limit).map(({ sequence }) => sequence)
 
   it('gives back the newest, with their bytes, at once and after they are written', async () => {
     const store = await open()
     const said = range(1, 30).map(sequence => unsigned('ana', sequence))
     for (const message of said) assert.equal(store.take(message), true)
     for (const _ of ['waiting', 'written']) {
-      const { messages, total } = store.newest(LOBBY.id, 10)
-      assert.equal(total, 30)
+      assert.equal(store.messages, 30)
+      const messages = store.newest(LOBBY.id, 10)
       for (const [at, kept] of messages.entries()) assert.deepEqual(await store.read(kept), said[20 + at]?.proof)
       await store.written()
     }
@@ -203,7 +202,7 @@ describe('the store of a keeper', () => {
     assert.equal(store.take(first), true)
     assert.equal(store.take(first), false)
     assert.equal(store.take(unsigned('ana', 1, { bytes: 20 })), false)
-    const [kept] = store.newest(LOBBY.id, 9).messages
+    const [kept] = store.newest(LOBBY.id, 9)
     assert.ok(kept)
     assert.deepEqual(await store.read(kept), first.proof)
     assert.equal(store.bytes, 10)
@@ -269,7 +268,7 @@ describe('the store of a keeper', () => {
       const store = await open(disk.datastore, { maxMessages: 30 }, clock)
       assert.equal(store.messages, 30)
       assert.equal(store.bytes, 25 * 50 + 5 * 100)
-      for (const kept of store.newest(LOBBY.id, 25).messages) {
+      for (const kept of store.newest(LOBBY.id, 25)) {
         assert.deepEqual(Uint8Array.from((await store.read(kept)) ?? []), said[kept.sequence - 1]?.proof)
       }
     }
@@ -320,7 +319,7 @@ describe('the store of a keeper', () => {
     isBroken = false
     store.take(unsigned('ana', 2))
     await store.written()
-    const { messages } = store.newest(LOBBY.id, 9)
+    const messages = store.newest(LOBBY.id, 9)
     const proofs = await Promise.all(messages.map(kept => store.read(kept)))
     assert.deepEqual(
       proofs.map(proof => proof?.length),

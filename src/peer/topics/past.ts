@@ -51,7 +51,7 @@ export function followPast(needs: PastNeeds, limit: number, deliver: (message: P
     if (reading.isDone) flush()
     else undoNext ??= clock.after(GATHER_MS, flush)
   }
-  const reading = new Reading({ ask: peerId => needs.ask(peerId, limit, signal), onNews }, limit)
+  const reading = new Reading({ ask: peerId => needs.ask(peerId, limit, signal), clock, onNews }, limit)
   const undoMet = needs.onMet(peerId => reading.offer(peerId))
   const stop = (): void => {
     undoMet()
@@ -77,7 +77,8 @@ export async function readPast(needs: PastNeeds, options: HistoryOptions = {}): 
   if (needs.signal.aborted) throw new MusterError('closed', 'the group was left')
   if (signal?.aborted) throw asMusterError(signal.reason, 'aborted')
   using time = deadlineBy(needs.clock, HISTORY_TIMEOUT_MS, 'history', needs.signal, signal)
-  const reading = new Reading({ ask: peerId => needs.ask(peerId, limit, time.signal) }, limit)
+  const { clock } = needs
+  const reading = new Reading({ ask: peerId => needs.ask(peerId, limit, time.signal), clock }, limit)
   try {
     for (const peerId of needs.connected()) reading.offer(peerId)
     reading.add(await raceSignal(needs.kept(limit), time.signal).catch(() => []))

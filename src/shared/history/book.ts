@@ -60,11 +60,6 @@ export class Book {
     return inOrder(shares.flatMap(({ messages }) => messages)).slice(-limit)
   }
 
-  /** Messages kept of a topic. */
-  count(topicId: TopicId): number {
-    return this.#shelves.get(topicId)?.messages ?? 0
-  }
-
   /**
    * Enters a message; what has to go is taken out and returned. That may be the message itself. Nothing when it is there
    * already.

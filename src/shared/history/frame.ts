@@ -22,6 +22,6 @@ export const askFrame = (topic: Uint8Array, envelope: Uint8Array, limit: number)
 
 export const entryFrame = (proof: Uint8Array): Uint8Array => historyFrameCodec.encode({ entry: { proof } })
 
-export const endFrame = (more: boolean): Uint8Array => historyFrameCodec.encode({ end: { more } })
+export const endFrame = (): Uint8Array => historyFrameCodec.encode({ end: {} })
 
 export const historyRefusalFrame = (code: HistoryRefusal): Uint8Array => historyFrameCodec.encode({ refusal: { code } })

@@ -45,7 +45,7 @@ export interface History extends Closable {
   take(broadcast: SignedBroadcast): void
   /** What this node keeps itself: the newest, oldest first. */
   kept(topicId: TopicId, limit: number): Promise<readonly PastBroadcast[]>
-  /** Asks a connected peer. Rejects only when `signal` aborts. */
+  /** Asks a connected peer, and keeps what it tells of a topic that is kept here. Rejects only when `signal` aborts. */
   ask(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>, limit: number, signal: AbortSignal): Promise<Answer>
 }
 
@@ -81,24 +81,31 @@ export async function openHistory(needs: HistoryNeeds, { keep, limits }: History
       ownEnvelope: (topicId: TopicId) => membership.own(topicId),
       onAsked: (outcome: 'answered' | 'refused' | 'failed') => needs.onAsked?.('out', outcome)
     }
+    const take = (broadcast: SignedBroadcast): void => {
+      if (keeps(broadcast.topicId) && !scope.signal.aborted) store.take(broadcast)
+    }
     return {
       get counts() {
         return { messages: store.messages, bytes: store.bytes }
       },
       keeps,
-      take(broadcast) {
-        if (keeps(broadcast.topicId) && !scope.signal.aborted) store.take(broadcast)
-      },
+      take,
       async kept(topicId, limit) {
         const found: PastBroadcast[] = []
         if (!keeps(topicId)) return found
-        for (const message of store.newest(topicId, limit).messages) {
+        for (const message of store.newest(topicId, limit)) {
           const proof = await store.read(message)
-          if (proof !== undefined) found.push(await open(proof, topicId))
+          if (proof === undefined) continue
+          const opened = await open(proof, topicId).catch(err => log.error({ err }, 'a kept message is not readable'))
+          if (opened !== undefined) found.push(opened)
         }
         return found
       },
-      ask: (peerId, topic, limit, signal) => askKeeper(askNeeds, peerId, topic, limit, signal),
+      async ask(peerId, topic, limit, signal) {
+        const answer = await askKeeper(askNeeds, peerId, topic, limit, signal)
+        for (const message of answer.messages) take(message) // verified, so as good as heard: keepers fill each other's gaps
+        return answer
+      },
       signal: scope.signal,
       close: () => scope.close(),
       [Symbol.asyncDispose]: () => scope.close()

@@ -88,12 +88,12 @@ class Serving {
       if (isMusterError(thrown, 'limit-reached')) return 'limit-reached'
       throw thrown
     }
-    const { messages, total } = store.newest(topicId, Math.min(limit, MAX_HISTORY_MESSAGES))
+    const messages = store.newest(topicId, Math.min(limit, MAX_HISTORY_MESSAGES))
     const bytes = messages.reduce((sum, message) => sum + message.bytes, 0)
     if (this.#answers >= MAX_ANSWERS || !this.#rates.take(peerId, this.#clock.now(), bytes)) return 'limit-reached'
     this.#answers++
     try {
-      await this.#give(channel, messages, total > messages.length)
+      await this.#give(channel, messages)
     } finally {
       this.#answers--
     }
@@ -111,12 +111,12 @@ class Serving {
   }
 
   /** Newest first: an answer that is cut off has what matters most. */
-  async #give(channel: Channel, messages: readonly Kept[], more: boolean): Promise<void> {
+  async #give(channel: Channel, messages: readonly Kept[]): Promise<void> {
     using limit = deadlineBy(this.#clock, ANSWER_TIMEOUT_MS, 'an answer about history', channel.signal)
     for (const message of messages.toReversed()) {
       const proof = await this.#needs.store.read(message)
       if (proof !== undefined) await raceSignal(channel.send(entryFrame(proof)), limit.signal)
     }
-    await raceSignal(channel.send(endFrame(more)), limit.signal)
+    await raceSignal(channel.send(endFrame()), limit.signal)
   }
 }

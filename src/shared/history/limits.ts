@@ -30,8 +30,12 @@ export const ASK_COST_BYTES = 65_536
 /** Askers whose rate is remembered. */
 export const MAX_ASKERS = 4_096
 
-/** Keepers asked at once for one topic. */
+/** Keepers asked at once for one topic… */
 export const MAX_PARALLEL_ASKS = 3
+/** …not counting those that have not finished after so many milliseconds: silent ones hold up nobody… */
+export const SLOW_KEEPER_MS = 1_000
+/** …and all of them together. */
+export const MAX_ASKS_UNDER_WAY = 16
 /** Keepers that had something to tell, after which nobody else is asked: one may lie, by leaving out. */
 export const ENOUGH_KEEPERS = 3
 /** Members asked for one topic, keepers or not. */

@@ -1,18 +1,27 @@
 import type { PeerId } from '../core/address.ts'
+import type { Clock } from '../core/clock.ts'
 import type { Answer, PastBroadcast } from './ask.ts'
-import { ENOUGH_KEEPERS, MAX_ASKED, MAX_KEPT_BYTES, MAX_PARALLEL_ASKS } from './limits.ts'
+import {
+  ENOUGH_KEEPERS,
+  MAX_ASKED,
+  MAX_ASKS_UNDER_WAY,
+  MAX_KEPT_BYTES,
+  MAX_PARALLEL_ASKS,
+  SLOW_KEEPER_MS
+} from './limits.ts'
 import { inOrder } from './order.ts'
 
 export interface ReadingNeeds {
   ask(peerId: PeerId): Promise<Answer>
+  readonly clock: Pick<Clock, 'after'>
   /** There are more messages than before, or no more will come. */
   onNews?(): void
 }
 
 /**
  * Puts one history together from what several keepers tell: whoever is offered is asked once, a few at a time, until three
- * had something to tell. One that leaves messages out hides nothing that another one tells, and one that is silent takes
- * no more than its place.
+ * had something to tell. One that leaves messages out hides nothing that another one tells, and one that is silent gives
+ * its turn to the next.
  */
 export class Reading {
   readonly #needs: ReadingNeeds
@@ -22,6 +31,8 @@ export class Reading {
   readonly #found = new Map<string, PastBroadcast>()
   readonly #idle: Array<() => void> = []
   #underWay = 0
+  /** Those under way that have not been at it for long. */
+  #turns = 0
   #keepers = 0
   #isStopped = false
 
@@ -81,7 +92,8 @@ export class Reading {
   }
 
   #next(): void {
-    while (this.#underWay < MAX_PARALLEL_ASKS && !(this.#isStopped || this.#keepers >= ENOUGH_KEEPERS)) {
+    while (this.#turns < MAX_PARALLEL_ASKS && this.#underWay < MAX_ASKS_UNDER_WAY) {
+      if (this.#isStopped || this.#keepers >= ENOUGH_KEEPERS) return
       const peerId = this.#waiting.shift()
       if (peerId === undefined) return
       void this.#ask(peerId)
@@ -90,6 +102,13 @@ export class Reading {
 
   async #ask(peerId: PeerId): Promise<void> {
     this.#underWay++
+    this.#turns++
+    let isSlow = false
+    const endTurn = this.#needs.clock.after(SLOW_KEEPER_MS, () => {
+      isSlow = true
+      this.#turns--
+      this.#next()
+    })
     try {
       const { outcome, messages } = await this.#needs.ask(peerId)
       if (outcome === 'answered' && messages.length > 0) this.#keepers++
@@ -98,6 +117,8 @@ export class Reading {
     } catch {
       this.stop() // whoever reads gave up
     } finally {
+      endTurn()
+      if (!isSlow) this.#turns--
       this.#underWay--
       this.#next()
       if (this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve()

@@ -82,10 +82,10 @@ export class HistoryStore {
     return isKept
   }
 
-  /** The newest of a topic, oldest first; `total` is what is kept of it. */
-  newest(topicId: TopicId, limit: number): { readonly messages: readonly Kept[]; readonly total: number } {
+  /** The newest of a topic, oldest first. */
+  newest(topicId: TopicId, limit: number): readonly Kept[] {
     this.sweep()
-    return { messages: this.#book.newest(topicId, limit), total: this.#book.count(topicId) }
+    return this.#book.newest(topicId, limit)
   }
 
   /** The proof of a kept message; undefined when it was dropped meanwhile. */

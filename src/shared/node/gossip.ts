@@ -43,6 +43,12 @@ export interface RunningGossip {
   subscribe(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): Undo
   publish(topicId: TopicId, data: Uint8Array): Promise<Published>
   neighbours(topicId: TopicId): readonly PeerId[]
+  /** What a neighbour has earned: it is pruned below 0, and not listened to any more below the graylist threshold. */
+  scoreOf(peerId: PeerId): number
+  /** Connected peers that are in a topic, in its mesh or not. */
+  subscribers(topicId: TopicId): number
+  /** How much is remembered of others. */
+  tables(): Readonly<Record<'peers' | 'topics' | 'scores' | 'messages' | 'seen', number>>
   stop(): Promise<void>
 }
 
@@ -52,8 +58,11 @@ interface Rpc {
 }
 
 /** What gossipsub keeps to itself and we need; the version is pinned. */
-export interface GossipInternals {
+interface GossipInternals {
   readonly peers: Map<string, Libp2pPeerId>
+  readonly topics: ReadonlyMap<string, ReadonlySet<string>>
+  readonly mcache: { readonly size: number }
+  readonly seenCache: { readonly size: number }
   readonly streamsInbound: ReadonlyMap<string, unknown>
   readonly streamsOutbound: ReadonlyMap<string, unknown>
   readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
@@ -62,8 +71,11 @@ export interface GossipInternals {
     readonly scoreCache: Map<string, unknown>
     score(id: string): number
     addPenalty(id: string, penalty: number, label: string): void
+    rejectMessage(id: string, ...rest: unknown[]): void
+    rejectInvalidMessage(id: string, ...rest: unknown[]): void
     removeIPsForPeer(id: string, ips: Set<string>): void
   }
+  readonly acceptFromWhitelist: Map<string, unknown>
   protocols: string[]
   outboundInflightQueue: { push(item: { peerId: Libp2pPeerId; connection: Connection }): void; end(): void }
   getMeshPeers(topic: string): string[]
@@ -138,6 +150,7 @@ class Gossipsub implements RunningGossip {
     })({ ...pick(components), registrar: deafRegistrar(components.registrar) })
     this.#inside = this.#pubsub as unknown as GossipInternals
     this.#inside.protocols = this.#inside.protocols.filter(protocol => protocol !== '/meshsub/1.0.0') // knows no back-off
+    this.#biteAtOnce()
     this.#guardInbound()
     this.#splitOutbound()
   }
@@ -191,6 +204,25 @@ class Gossipsub implements RunningGossip {
     return this.#inside.getMeshPeers(this.#nameOf(topicId))
   }
 
+  scoreOf(peerId: PeerId): number {
+    return this.#inside.score.score(peerId)
+  }
+
+  subscribers(topicId: TopicId): number {
+    return this.#inside.topics.get(this.#nameOf(topicId))?.size ?? 0
+  }
+
+  tables(): ReturnType<RunningGossip['tables']> {
+    const { peers, topics, score, mcache, seenCache } = this.#inside
+    return {
+      peers: peers.size,
+      topics: topics.size,
+      scores: score.peerStats.size,
+      messages: mcache.size,
+      seen: seenCache.size
+    }
+  }
+
   async stop(): Promise<void> {
     for (const step of this.#undo.splice(0)) step()
     await this.#inside.stop()
@@ -223,6 +255,19 @@ class Gossipsub implements RunningGossip {
       if (verdict === 'ignore' && !this.#patience.take(id, this.#init.now()))
         this.#inside.score.addPenalty(id, 1, 'ignored')
       return VERDICTS[verdict]
+    }
+  }
+
+  /** gossipsub goes by a score for a second, and takes 128 RPCs on a good one, whatever they are. */
+  #biteAtOnce(): void {
+    const { score, acceptFromWhitelist } = this.#inside
+    for (const name of ['rejectMessage', 'rejectInvalidMessage', 'addPenalty'] as const) {
+      const count = score[name].bind(score) as (id: string, ...rest: unknown[]) => void
+      score[name] = (id: string, ...rest: unknown[]) => {
+        count(id, ...rest)
+        score.scoreCache.delete(id)
+        acceptFromWhitelist.delete(id)
+      }
     }
   }
 

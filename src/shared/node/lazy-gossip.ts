@@ -50,6 +50,11 @@ export class LazyGossip implements Gossip {
     return this.#gossip?.neighbours(topicId) ?? []
   }
 
+  /** What has been started, for those who look inside. @internal */
+  get running(): RunningGossip | undefined {
+    return this.#gossip
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true

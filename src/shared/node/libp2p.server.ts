@@ -52,6 +52,7 @@ import { sharedDials } from './shared-dials.ts'
 export interface Libp2pNode extends Node {
   /** The libp2p node below, for what the port does not offer. What is done with it is not Muster's promise. */
   readonly libp2p: Libp2p
+  readonly gossip: Gossip & Pick<LazyGossip, 'running'>
 }
 
 /**
@@ -160,7 +161,7 @@ class TcpNode implements Libp2pNode {
   readonly network: string
   readonly signal: AbortSignal
   readonly dht: Dht
-  readonly gossip: Gossip
+  readonly gossip: LazyGossip
   readonly on: Emitter<NodeEvents>['on']
   readonly #events = new Emitter<NodeEvents>()
   readonly #scope: Scope

@@ -22,11 +22,6 @@ const entrySchema = {
   proof: { id: 1, type: 'bytes', max: MAX_PROOF_BYTES, required: true }
 } as const
 
-const endSchema = {
-  /** The keeper has older messages than those it gave. */
-  more: { id: 1, type: 'bool' }
-} as const
-
 const refusalSchema = {
   /** `not-kept`: the topic is not kept here. `not-a-member`: the asker, or the keeper, is not in it. `limit-reached`. */
   code: { id: 1, type: 'string', max: 32, required: true }
@@ -35,7 +30,8 @@ const refusalSchema = {
 const historyFrameSchema = {
   ask: { id: 1, message: codec(askSchema) },
   entry: { id: 2, message: codec(entrySchema) },
-  end: { id: 3, message: codec(endSchema) },
+  /** The answer is complete. Later versions may say more in it. */
+  end: { id: 3, message: codec({}) },
   refusal: { id: 4, message: codec(refusalSchema) }
 } as const
 
