@@ -32,7 +32,7 @@ export function encodeValue(value: Value, maxBytes: number): EncodedValue {
     return { kind: VALUE_KIND.bytes, body: value.length > PART_BYTES ? value : new Uint8Array(value) }
   }
   // The walk stops far over the limit, so that a value of shared parts, 2^30 long when written out, is never written out.
-  const budget = { left: maxBytes * 8, used: 0, maxBytes }
+  const budget = { left: maxBytes + WALK_BEYOND_BYTES, used: 0, maxBytes }
   judgeJson(value, [], [], budget)
   const body = new TextEncoder().encode(JSON.stringify(value))
   judgeSize(body.length, maxBytes)
@@ -59,6 +59,9 @@ export function decodeValue({ kind, body }: EncodedValue): { readonly value: Val
 function isView({ byteLength, buffer }: Uint8Array): boolean {
   return byteLength < buffer.byteLength
 }
+
+/** How far over the limit a value is looked through, so that the error can say how long it is. */
+const WALK_BEYOND_BYTES = 8 * 1_048_576
 
 interface Budget {
   left: number

@@ -3,17 +3,10 @@ import { describe, it } from 'node:test'
 import { receiptFrame } from '../../src/peer/messaging/frame.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import type { Channel } from '../../src/shared/node/port.ts'
-import {
-  MAX_MESSAGE_FRAME_BYTES,
-  MESSAGE_PROTOCOL,
-  messageFrameCodec,
-  PART_BYTES
-} from '../../src/shared/wire/message.ts'
-import { eventually } from '../support/eventually.ts'
-import { ATTIC, gate, LOBBY, type Talker, World } from '../support/messaging-world.ts'
+import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL, PART_BYTES } from '../../src/shared/wire/message.ts'
+import { gate, LOBBY, type Talker, World } from '../support/messaging-world.ts'
 
 const MIB = 1_048_576
-const address = '/ip4/10.9.9.9/tcp/4001'
 
 /** A peer that takes message streams and does with them as it likes. */
 async function rogue(world: World, serve: (channel: Channel) => void | Promise<void>): Promise<Talker> {

@@ -15,6 +15,7 @@ import {
 } from '../../src/peer/messaging/frame.ts'
 import * as limits from '../../src/peer/messaging/limits.ts'
 import { unpack } from '../../src/peer/messaging/pack.ts'
+import { MAX_WAIT_MS } from '../../src/peer/times.ts'
 import { encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { ERROR_CODES } from '../../src/shared/core/errors.ts'
 import { encodeFrames, FrameDecoder } from '../../src/shared/wire/frames.ts'
@@ -125,7 +126,7 @@ describe('the page of the message protocol', () => {
 
   it('has the limits of the code, by name and number', () => {
     const inCode = new Map<string, number>(
-      Object.entries({ ...limits, PART_BYTES, MAX_MESSAGE_FRAME_BYTES, MAX_VALUE_DEPTH }).filter(
+      Object.entries({ ...limits, MAX_WAIT_MS, PART_BYTES, MAX_MESSAGE_FRAME_BYTES, MAX_VALUE_DEPTH }).filter(
         (entry): entry is [string, number] => typeof entry[1] === 'number'
       )
     )

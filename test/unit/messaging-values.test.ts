@@ -3,10 +3,10 @@ import { describe, it } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { Value } from '../../src/peer/api.ts'
-import { MAX_MESSAGE_BYTES } from '../../src/peer/messaging/limits.ts'
 import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 
+const MAX_MESSAGE_BYTES = 1_048_576
 const through = (value: Value): unknown => decodeValue(encodeValue(value, MAX_MESSAGE_BYTES))?.value
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 

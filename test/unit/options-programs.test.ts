@@ -50,9 +50,6 @@ for (const [name, { commandLineFrom }] of Object.entries(PROGRAMS)) {
       '--preset': ['private', 'public'],
       '--http': ['off', '127.0.0.1:8469', '[::1]:0', '0.0.0.0:8469'],
       '--log-level': ['debug', 'info', 'warn', 'error', 'silent'],
-      '--max-message-bytes': ['1', '65536', '1 KiB', '2mib', '256 MiB'],
-      '--max-peer-bytes': ['64 MiB', '1GiB'],
-      '--compress-above': ['1', '1 KiB'],
       '--data': ['data', '/var/lib/muster', 'C:\\muster']
     }
     const REFUSED: Record<string, string[]> = {
@@ -106,6 +103,22 @@ describe('what is particular', () => {
       ['--name', 'a\u001b[2J']
     ]
     for (const argv of bad) assert.throws(() => peer.commandLineFrom(argv, {}), { code: 'options-invalid' })
+  })
+
+  it('takes sizes as numbers of bytes or with a unit, and refuses what is none', () => {
+    const bytes = (text: string): number | undefined =>
+      peer.commandLineFrom(['--compress-above', text], {}).values.compressAbove
+    assert.deepEqual(['1', '65536', '1 KiB', '2mib', ' 3GiB '].map(bytes), [1, 65536, 1024, 2 ** 21, 3 * 2 ** 30])
+    for (const text of ['', '0', '-1', '1.5', '1 MB', '1e6', 'MiB', '9'.repeat(16)]) {
+      assert.throws(() => bytes(text), { code: 'options-invalid' }, text)
+    }
+    const inCode = (compressAbove: unknown): unknown =>
+      checkOptions(peer.PEER_SETTINGS, { compressAbove } as object).compressAbove
+    assert.equal(inCode(1024), 1024)
+    for (const value of [0, -1, 1.5, Number.NaN, 2 ** 60, true]) {
+      assert.throws(() => inCode(value), { code: 'options-invalid' }, String(value))
+    }
+    assert.throws(() => peer.commandLineFrom(['--max-message-bytes', '1 GiB'], {}), /raise the second/)
   })
 
   it('refuses --memory together with --data, but lets it overrule a container’s MUSTER_DATA', () => {

@@ -1,11 +1,13 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import type { Clock } from '../../shared/core/clock.ts'
 import { Deadlines } from '../../shared/core/deadlines.ts'
-import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { MusterError } from '../../shared/core/errors.ts'
 import type { SendOptions, Value } from '../api.ts'
+import { checkTimes } from '../times.ts'
 import { encodeValue, type PackedValue } from '../value.ts'
 import { Budget } from './budget.ts'
-import { MAX_WAIT_MS, type MessagingLimits } from './limits.ts'
+import { givenUp } from './failure.ts'
+import type { MessagingLimits } from './limits.ts'
 import { Outbox, type Terms } from './outbox.ts'
 import { Outgoing, type Sent } from './outgoing.ts'
 import { type Compression, pack, type Unpacked, unpack } from './pack.ts'
@@ -66,30 +68,27 @@ export class Context {
   hand(outbox: Outbox, value: Value, options: HandOptions): Promise<Sent> {
     const { signal, replyTo, wantsReply, onProgress, waitMs = 0 } = options
     const { timeoutMs = this.limits.timeoutMs + waitMs } = options
-    if (!(timeoutMs > 0)) throw new MusterError('options-invalid', `timeoutMs is ${timeoutMs}; it must be positive`)
-    if (!(waitMs >= 0 && waitMs <= MAX_WAIT_MS)) {
-      throw new MusterError('options-invalid', `waitMs is ${waitMs}; it must be 0 to ${MAX_WAIT_MS}`)
-    }
-    if (signal?.aborted) {
-      throw asMusterError(signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
-    }
+    checkTimes(options)
+    if (signal?.aborted) throw givenUp('aborted', 'the send was cancelled; the message was not sent', signal.reason)
     const encoded = encodeValue(value, Math.min(this.limits.maxMessageBytes, outbox.terms.maxBytes))
-    const put = (packed: PackedValue): Promise<Sent> => {
-      const outgoing = new Outgoing(packed, {
-        replyTo,
-        wantsReply,
-        timeoutMs: Math.min(timeoutMs, MAX_TIMEOUT_MS),
-        waitUntil: waitMs === 0 ? 0 : this.clock.now() + waitMs,
-        signal,
-        onProgress
-      })
+    const waitUntil = waitMs === 0 ? 0 : this.clock.now() + waitMs
+    const put = (packed: PackedValue, leftMs: number): Promise<Sent> => {
+      const outgoing = new Outgoing(packed, { replyTo, wantsReply, timeoutMs: leftMs, waitUntil, signal, onProgress })
       outbox.add(outgoing)
       return outgoing.settled(this.deadlines)
     }
     const { encodings } = outbox.terms
     const { compressAbove } = this.limits
+    const maxMs = Math.min(timeoutMs, MAX_TIMEOUT_MS)
+    const start = this.clock.now()
     const ready = pack(encoded, { encodings, compressAbove }, this.#compression)
-    return ready instanceof Promise ? ready.then(put) : put(ready)
+    if (!(ready instanceof Promise)) return put(ready, maxMs)
+    return ready.then(packed => {
+      const leftMs = maxMs - (this.clock.now() - start)
+      if (signal?.aborted) throw givenUp('aborted', 'the send was cancelled; the message was not sent', signal.reason)
+      if (leftMs <= 0) throw new MusterError('timed-out', `not packed within ${maxMs} ms; the message was not sent`)
+      return put(packed, leftMs)
+    })
   }
 
   /** See `unpack`. */

@@ -7,6 +7,7 @@ import { type RefusalCode, readFrame, refusalCodeOf } from './frame.ts'
 import { type Arrived, Inbox } from './inbox.ts'
 import { MAX_TURN_MS } from './limits.ts'
 import type { Outbox } from './outbox.ts'
+import type { Unpacked } from './pack.ts'
 import { OpenRequest, type Reply, type Request } from './request.ts'
 
 /** A message of the other side that answers one of ours. */
@@ -27,7 +28,7 @@ export interface ExchangeNeeds {
   readonly outbox: Outbox
   /** A message that stands for itself; `finish` is to be called once with what came of it. Absent where none may come. */
   onMessage?(incoming: Incoming, finish: (outcome: 'taken' | RefusalCode) => void): void
-  onProgress?(id: number, progress: Progress): void
+  onProgress(id: number, progress: Progress): void
   /** A message was refused before the application saw it. */
   onRefused?(code: RefusalCode): void
   /** WELCOME, and the refusal of the whole stream: only who opened the stream gets them. */
@@ -62,11 +63,15 @@ export class Exchange {
         take: bytes => incomingBytes.take(peerId, bytes),
         give: bytes => incomingBytes.give(peerId, bytes),
         onMessage: arrived => this.#onMessage(arrived),
-        onRefused: (id, code) => {
+        onRefused: (id, code, replyTo) => {
           this.#needs.onRefused?.(code)
           this.#needs.outbox.refuse(id, code)
+          if (replyTo !== undefined) this.#needs.outbox.onReplyRefused(replyTo, code)
         },
-        onProgress: (id, progress) => this.#needs.onProgress?.(id, progress),
+        onProgress: (id, progress, replyTo) => {
+          this.#needs.onProgress(id, progress)
+          if (replyTo !== undefined) this.#needs.outbox.onReplyProgress(replyTo)
+        },
         onCancelled: id => this.#cancel(id, new MusterError('aborted', 'the other side does not wait any more'))
       },
       limits
@@ -157,22 +162,35 @@ export class Exchange {
     if (!isLarge(arrived) && ++this.#unfinished > context.limits.maxUnreceiptedMessages) {
       throw new MusterError('protocol-violation', 'more messages than may be under way')
     }
-    const value = context.unpack(arrived.value)
-    if (value instanceof Promise) {
-      const onFailed = (thrown: unknown): void => {
-        arrived.release()
-        this.channel.abort(asMusterError(thrown, 'protocol-violation'))
-      }
-      value.then(unpacked => this.#onValue(arrived, unpacked)).catch(onFailed)
-    } else this.#onValue(arrived, value)
+    try {
+      const value = context.unpack(arrived.value)
+      if (value instanceof Promise) void this.#onceUnpacked(arrived, value)
+      else this.#onValue(arrived, value)
+    } catch (thrown) {
+      arrived.release()
+      throw thrown
+    }
   }
 
-  #onValue(arrived: Arrived, unpacked: { readonly value: Value } | undefined): void {
+  async #onceUnpacked(arrived: Arrived, value: Promise<Unpacked>): Promise<void> {
+    try {
+      const unpacked = await value
+      if (this.#isOver) arrived.release()
+      else this.#onValue(arrived, unpacked)
+    } catch (thrown) {
+      arrived.release()
+      this.channel.abort(asMusterError(thrown, 'protocol-violation'))
+    }
+  }
+
+  #onValue(arrived: Arrived, unpacked: Unpacked): void {
     const { id, replyTo, wantsReply, mayRepeat } = arrived
     const { outbox, onMessage } = this.#needs
     const request = wantsReply ? this.#openRequest(arrived) : undefined
     if (unpacked === undefined || (wantsReply && request === undefined)) {
-      this.#finish(arrived, request, unpacked === undefined ? 'refused' : 'limit-reached')
+      const code = unpacked === undefined ? 'refused' : 'limit-reached'
+      this.#finish(arrived, request, code)
+      if (replyTo !== undefined) outbox.onReplyRefused(replyTo, code)
       return
     }
     const { value } = unpacked

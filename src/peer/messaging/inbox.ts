@@ -25,8 +25,8 @@ export interface InboxNeeds {
   give(bytes: number): void
   onMessage(arrived: Arrived): void
   /** To be said to the other side. */
-  onRefused(id: number, code: RefusalCode): void
-  onProgress(id: number, progress: Progress): void
+  onRefused(id: number, code: RefusalCode, replyTo: number | undefined): void
+  onProgress(id: number, progress: Progress, replyTo: number | undefined): void
   onCancelled(id: number): void
 }
 
@@ -83,10 +83,13 @@ export class Inbox {
     if (size !== undefined && (size <= PART_BYTES || body.length !== PART_BYTES)) {
       throw new MusterError('protocol-violation', 'a value in parts whose first part is not whole')
     }
+    if (size !== undefined && this.#transfers.size >= this.#limits.maxTransfers) {
+      throw new MusterError('protocol-violation', 'too many values in parts at once')
+    }
     const claimed = Math.max(size ?? body.length, rawSize ?? 0)
     const isLarge = claimed > PART_BYTES
     const code = this.#judge(claimed, isLarge)
-    if (code !== undefined) this.#needs.onRefused(id, code)
+    if (code !== undefined) this.#needs.onRefused(id, code, head.replyTo)
     const transfer: Transfer = {
       head,
       size: size ?? body.length,
@@ -98,9 +101,6 @@ export class Inbox {
     if (size === undefined) {
       if (code === undefined) this.#arrived(transfer, body)
       return
-    }
-    if (this.#transfers.size >= this.#limits.maxTransfers) {
-      throw new MusterError('protocol-violation', 'too many values in parts at once')
     }
     this.#transfers.set(id, transfer)
     if (code !== undefined) return
@@ -130,7 +130,7 @@ export class Inbox {
   }
 
   #report({ head, parts, receivedBytes, size }: Transfer): void {
-    if (parts !== undefined) this.#needs.onProgress(head.id, { bytes: receivedBytes, totalBytes: size })
+    if (parts !== undefined) this.#needs.onProgress(head.id, { bytes: receivedBytes, totalBytes: size }, head.replyTo)
   }
 
   #arrived({ head, release }: Transfer, body: Uint8Array): void {
@@ -148,7 +148,7 @@ export class Inbox {
 
   #onIdle(transfer: Transfer): void {
     drop(transfer)
-    this.#needs.onRefused(transfer.head.id, 'timed-out')
+    this.#needs.onRefused(transfer.head.id, 'timed-out', transfer.head.replyTo)
   }
 }
 

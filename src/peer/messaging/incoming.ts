@@ -125,7 +125,11 @@ export class Incoming {
       context,
       outbox,
       onMessage: (incoming, finish) => {
-        if (this.#needs.isMember(topicId)) return sender.take(incoming, finish)
+        if (this.#needs.isMember(topicId)) {
+          sender.take(incoming, finish)
+          return
+        }
+        finish('not-a-member')
         exchange.end(new MusterError('closed', 'the topic was left'))
         void exchange.flush().then(() => this.#refuse(channel, 'not-a-member'))
       },
@@ -139,7 +143,7 @@ export class Incoming {
     } finally {
       const error = new MusterError('closed', 'the stream ended')
       exchange.end(error)
-      outbox.failAll(error)
+      outbox.close(error)
       sender.release(exchange)
       this.#forgetLater(channel.peerId, topicId, sender)
     }
@@ -171,7 +175,8 @@ export class Incoming {
     const forget = (): void => {
       if (sender.exchange === undefined && this.#senders.get(key) === sender) this.#senders.delete(key)
     }
-    if (sender.isMemorable) this.#needs.context.deadlines.after(RESEND_MEMORY_MS, forget)
+    sender.expiry?.stop()
+    if (sender.isMemorable) sender.expiry = this.#needs.context.deadlines.after(RESEND_MEMORY_MS, forget)
     else forget()
   }
 

@@ -1,5 +1,6 @@
 import { DEFAULT_DEADLINE_MS } from '../../shared/core/signals.ts'
 import { PART_BYTES } from '../../shared/wire/message.ts'
+import { MAX_WAIT_MS } from '../times.ts'
 
 // What others, and a caller who does not wait, can make us hold. docs/limits.md lists them; a test keeps the two equal.
 
@@ -25,8 +26,6 @@ export const MAX_WAITING_BYTES = 1024 * PART_BYTES
 export const MAX_ASKED = 4096
 /** Requests on one stream that our application has taken and not answered. */
 export const MAX_OPEN_REQUESTS = 4096
-/** Longest time a send may wait for a member that is away. */
-export const MAX_WAIT_MS = 60_000
 /** What came over a stream that broke is remembered for this long: twice as long as a sender may try again. */
 export const RESEND_MEMORY_MS = 2 * MAX_WAIT_MS
 /** Senders, each in one topic, whose last messages are remembered. */

@@ -5,7 +5,7 @@ import type { TopicId } from '../../shared/core/topic.ts'
 import { closeWithin } from '../../shared/node/closing.ts'
 import type { Channel, Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL, PART_BYTES } from '../../shared/wire/message.ts'
-import type { Value } from '../api.ts'
+import type { Progress, Value } from '../api.ts'
 import type { Context, HandOptions } from './context.ts'
 import { Exchange } from './exchange.ts'
 import { connectError, openingError, refusalError } from './failure.ts'
@@ -23,6 +23,8 @@ export interface LineNeeds {
   ownEnvelope(topicId: TopicId): Uint8Array | undefined
   /** Nothing waits, nothing is due, and there is no stream, open or being opened. */
   onGone(line: Line): void
+  /** A large answer is on its way to us. */
+  onProgress(from: PeerId, topicId: TopicId, id: string, progress: Progress): void
 }
 
 export interface LineTarget {
@@ -84,19 +86,23 @@ export class Line {
   }
 
   /** The member left or was lost. Those who may wait for it go on waiting. */
-  async abandon(error: MusterError): Promise<void> {
-    await this.#stop(() => {
-      this.#outbox.onBroken(error, error, this.#needs.context.clock.now())
-      this.#outbox.failWaiting(error, this.#needs.context.clock.now())
+  async abandon(reason: MusterError): Promise<void> {
+    const now = this.#needs.context.clock.now()
+    const handed = new MusterError(reason.code, `${reason.message}; the message may have been delivered or not`)
+    const waiting = new MusterError(reason.code, `${reason.message}; the message was not sent`)
+    const closed = this.#stop(() => {
+      this.#outbox.onBroken(handed, waiting, now)
+      this.#outbox.failWaiting(waiting, now)
     })
     this.#retryLater()
+    await closed
   }
 
   /** Gives up everything with `closed` and closes the stream. Never rejects. */
   async close(): Promise<void> {
     this.#stopRetry()
     const error = new MusterError('closed', 'the topic was left or the peer closed before the receipt came')
-    await this.#stop(() => this.#outbox.failAll(error))
+    await this.#stop(() => this.#outbox.close(error))
   }
 
   async #stop(fail: () => void): Promise<void> {
@@ -171,6 +177,7 @@ export class Line {
     const exchange = new Exchange(channel, {
       context: this.#needs.context,
       outbox: this.#outbox,
+      onProgress: (id, progress) => this.#needs.onProgress(this.to, this.topicId, String(id), progress),
       onWelcome: ({ encodings = 0, maxBytes }) => {
         this.#outbox.terms = { encodings, maxBytes }
       },
@@ -200,14 +207,17 @@ export class Line {
     const text = 'the stream broke before the receipt came; the message may have been delivered or not'
     const again = 'the stream broke twice; the message was not sent'
     exchange.end(new MusterError(code, 'the stream broke', { cause: thrown }))
-    if (refusal !== undefined) this.#outbox.failAll(refusal)
-    else {
-      this.#outbox.onBroken(
-        new MusterError(code, text, { cause: thrown }),
-        new MusterError('closed', again, { cause: thrown }),
-        clock.now()
-      )
+    if (refusal !== undefined) {
+      this.#outbox.onBroken(refusal, refusal, clock.now())
+      this.#outbox.failWaiting(refusal, clock.now())
+      this.#retryLater() // a member that is just back may not be in the topic again yet
+      return
     }
+    this.#outbox.onBroken(
+      new MusterError(code, text, { cause: thrown }),
+      new MusterError('closed', again, { cause: thrown }),
+      clock.now()
+    )
     this.#advance()
   }
 

@@ -7,6 +7,7 @@ import type { Topic, TopicId } from '../../shared/core/topic.ts'
 import type { Node } from '../../shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../shared/wire/message.ts'
 import type { AskOptions, Progress, SendOptions, Value } from '../api.ts'
+import { encodeValue } from '../value.ts'
 import { Context, type HandOptions } from './context.ts'
 import type { Answer } from './exchange.ts'
 import type { RefusalCode } from './frame.ts'
@@ -75,6 +76,8 @@ export interface Messaging extends Closable {
   send(topic: TopicRef, to: PeerId, value: Value, options?: SendOptions): Promise<SendReceipt>
   /** As {@link send}, and waits for the answer. */
   ask(topic: TopicRef, to: PeerId, value: Value, options?: AskOptions): Promise<Answer>
+  /** @throws MusterError `value-invalid` | `too-large` for what can be sent to nobody. */
+  judge(value: Value): void
   /** A member left or was lost: what is under way to it fails with `gone`, what may wait for it waits. */
   abandon(topicId: TopicId, peerId: PeerId): void
   /** A member is there: whoever waits for it need not wait longer. */
@@ -101,7 +104,9 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     ownEnvelope: (topicId: TopicId) => membership.ownEnvelope(topicId),
     onGone(line: Line) {
       if (lines.get(line.topicId)?.get(line.to) === line) remove(line)
-    }
+    },
+    onProgress: (from: PeerId, topicId: TopicId, id: string, progress: Progress) =>
+      needs.onProgress?.(from, topicId, id, progress)
   }
   const incoming = new Incoming({
     context,
@@ -185,8 +190,11 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
       if (answer === undefined) throw new MusterError('closed')
       return answer
     },
+    judge(value) {
+      encodeValue(value, limits.maxMessageBytes)
+    },
     abandon(topicId, peerId) {
-      const error = new MusterError('gone', 'the member left or was lost; the message may have been delivered or not')
+      const error = new MusterError('gone', 'the member left or was lost')
       void lines.get(topicId)?.get(peerId)?.abandon(error)
       incoming.abandon(topicId, peerId, error)
     },

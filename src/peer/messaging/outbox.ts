@@ -1,10 +1,12 @@
 import { MusterError } from '../../shared/core/errors.ts'
 import { type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
+import { Answers } from './answers.ts'
 import type { Answer } from './exchange.ts'
 import { refusalError } from './failure.ts'
-import { cancelFrame, messageFrame, partFrame, type RefusalCode, receiptFrame, refusalFrame } from './frame.ts'
+import { messageFrame, partFrame, type RefusalCode } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
-import { type Outgoing, type Sent, tooMany } from './outgoing.ts'
+import type { Outgoing, Sent } from './outgoing.ts'
+import { Waiting } from './waiting.ts'
 
 export interface OutboxNeeds {
   /** Milliseconds, as fine as can be had. */
@@ -37,24 +39,24 @@ export class Outbox {
   terms: Terms = { encodings: 0, maxBytes: Number.POSITIVE_INFINITY }
   readonly #needs: OutboxNeeds
   readonly #limits: MessagingLimits
-  readonly #small: Outgoing[] = []
-  readonly #large: Outgoing[] = []
-  #smallBytes = 0
-  #largeBytes = 0
+  readonly #answers = new Answers()
+  readonly #small: Waiting
+  readonly #large: Waiting
   /** Handed in whole or in part, and neither taken nor refused. What its caller gave up stays: it takes room over there. */
   readonly #handed = new Map<number, Outgoing>()
-  /** The highest id that was handed. */
-  #lastHanded = 0
   #handedSmall = 0
   #handedBytes = 0
   readonly #transfers: Outgoing[] = []
   readonly #asked = new Map<number, Outgoing>()
-  #answers: Uint8Array[] = []
-  #taken: { since: number; id: number } | undefined
+  #openAsks = 0
+  #lastHanded = 0
+  #closed: MusterError | undefined
 
   constructor(needs: OutboxNeeds, limits: MessagingLimits) {
     this.#needs = needs
     this.#limits = limits
+    this.#small = new Waiting(limits.maxWaitingMessages, limits.maxWaitingBytes)
+    this.#large = new Waiting(limits.maxWaitingMessages, limits.maxPeerBytes)
   }
 
   /** Nothing waits here, and nothing is due from the other side. */
@@ -63,7 +65,7 @@ export class Outbox {
   }
 
   get isWaiting(): boolean {
-    return this.#small.length > 0 || this.#large.length > 0
+    return !this.#small.isEmpty || !this.#large.isEmpty
   }
 
   /** Somebody still waits for something that has to do with this stream. */
@@ -71,49 +73,47 @@ export class Outbox {
     return this.isWaiting || this.#asked.size > 0 || [...this.#handed.values()].some(each => !each.isSettled)
   }
 
-  /** @throws MusterError `limit-reached`. */
+  /** When the first of those that wait for an absent member gives up. */
+  get waitsUntil(): number {
+    return Math.min(this.#small.waitsUntil, this.#large.waitsUntil)
+  }
+
+  /** @throws MusterError `limit-reached`; what the outbox was closed with. */
   add(outgoing: Outgoing): void {
-    const { maxWaitingMessages, maxWaitingBytes, maxPeerBytes, maxAsked } = this.#limits
-    const { length } = outgoing.value.body
-    const [queue, bytes, maxBytes] = outgoing.isLarge
-      ? [this.#large, this.#largeBytes, maxPeerBytes]
-      : [this.#small, this.#smallBytes, maxWaitingBytes]
-    if (queue.length >= maxWaitingMessages || bytes + length > maxBytes) throw tooMany(queue.length, bytes)
-    if (outgoing.wantsReply && this.#asked.size >= maxAsked) {
+    if (this.#closed !== undefined) throw this.#closed
+    const { maxAsked } = this.#limits
+    if (outgoing.wantsReply && this.#openAsks >= maxAsked) {
       throw new MusterError('limit-reached', `${maxAsked} requests to this member are open; wait for their answers`)
     }
+    this.#queueOf(outgoing).add(outgoing)
     outgoing.onGivenUp = () => this.#onGivenUp(outgoing)
-    queue.push(outgoing)
-    this.#count(outgoing, length)
+    if (outgoing.wantsReply) {
+      this.#openAsks++
+      outgoing.onSettled = () => this.#openAsks--
+    }
     this.#needs.wake()
   }
 
-  /** Says that messages were taken; runs of them are said at once. */
+  /** A message of the other side was taken. */
   receipt(id: number): void {
-    if (this.#taken !== undefined && this.#taken.id + 1 === id) this.#taken.id = id
-    else {
-      this.#sayTaken()
-      this.#taken = { since: id, id }
-    }
+    this.#answers.receipt(id)
     this.#needs.wake()
   }
 
   refuse(id: number, code: RefusalCode): void {
-    this.say(refusalFrame(code, id))
+    this.#answers.refuse(id, code)
+    this.#needs.wake()
   }
 
   /** A frame that goes out before any message. */
   say(frame: Uint8Array): void {
-    this.#sayTaken()
-    this.#answers.push(frame)
+    this.#answers.say(frame)
     this.#needs.wake()
   }
 
   /** The next frames, in the order they have to leave; `maxBytes` of them and at most one part more. Empty: nothing to do. */
   next(maxBytes: number): Uint8Array[] {
-    this.#sayTaken()
-    const frames = this.#answers
-    this.#answers = []
+    const frames = this.#answers.take()
     let bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     for (let frame = this.#nextSmall(); frame !== undefined; frame = bytes < maxBytes ? this.#nextSmall() : undefined) {
       frames.push(frame)
@@ -130,7 +130,6 @@ export class Outbox {
       throw new MusterError('protocol-violation', 'a receipt for an impossible run of messages')
     }
     for (let each = since; each <= id; each++) {
-      this.#judgeWhole(each)
       const outgoing = this.#unhand(each)
       if (!outgoing.wantsReply) outgoing.resolve(this.#sent(outgoing))
       else if (!outgoing.isSettled) this.#asked.set(each, outgoing)
@@ -139,25 +138,37 @@ export class Outbox {
 
   /** @throws MusterError `protocol-violation` for a refusal of something that was not sent. */
   onRefusal(id: number, code: RefusalCode): void {
-    const asked = this.#asked.get(id)
-    if (asked === undefined && !this.#handed.has(id) && id <= this.#lastHanded) return // it crossed our CANCEL
-    const outgoing = asked ?? this.#unhand(id)
-    this.#asked.delete(id)
-    if (this.#dropTransfer(outgoing)) this.say(cancelFrame(id)) // the parts under way belong to nothing
+    const outgoing = this.#asked.get(id) ?? this.#handed.get(id)
+    if (outgoing === undefined) {
+      if (id <= this.#lastHanded) return // it crossed our CANCEL
+      throw new MusterError('protocol-violation', 'a refusal of a message that was not sent')
+    }
+    if (this.#forget(outgoing)) this.#answers.cancel(id) // the parts under way belong to nothing
     outgoing.reject(refusalError(code, 'message'))
   }
 
   /** An answer: also the receipt of the request. False when nobody waits for it any more. */
   onReply(replyTo: number, answer: Answer): boolean {
     const asked = this.#asked.get(replyTo)
-    const handed = this.#handed.get(replyTo)
-    if (asked === undefined && handed?.wantsReply !== true) return false
-    this.#judgeWhole(replyTo)
+    if (asked === undefined && this.#handed.get(replyTo)?.wantsReply !== true) return false
     const outgoing = asked ?? this.#unhand(replyTo)
     this.#asked.delete(replyTo)
     if (outgoing.isSettled) return false
     outgoing.resolve(this.#sent(outgoing, answer))
     return true
+  }
+
+  /** Parts of an answer come. */
+  onReplyProgress(replyTo: number): void {
+    ;(this.#asked.get(replyTo) ?? this.#handed.get(replyTo))?.extend()
+  }
+
+  /** The answer is there, and we cannot take it. */
+  onReplyRefused(replyTo: number, code: RefusalCode): void {
+    const outgoing = this.#asked.get(replyTo) ?? this.#handed.get(replyTo)
+    if (outgoing?.wantsReply !== true || outgoing.sentBytes < outgoing.value.body.length) return
+    this.#forget(outgoing)
+    outgoing.reject(new MusterError(code, 'the answer came, and was refused on this side'))
   }
 
   /** The stream never existed: what was handed to it waits again, in front. */
@@ -179,11 +190,9 @@ export class Outbox {
     const asked = [...this.#asked.values()]
     this.#clear()
     this.#failWaiting(again, outgoing => {
-      if (outgoing.waitUntil > now || !outgoing.hasReopened) {
-        outgoing.hasReopened = true
-        return false
-      }
-      return true
+      const isSecond = outgoing.hasReopened && outgoing.waitUntil <= now
+      outgoing.hasReopened = true
+      return isSecond
     })
     const isRepeated = (each: Outgoing): boolean => !each.isLarge && !each.wantsReply && each.waitUntil > now
     for (const outgoing of handed.toReversed()) {
@@ -207,39 +216,40 @@ export class Outbox {
     for (const each of outgoing) each.reject(error)
   }
 
-  /** When the first of those that wait for an absent member gives up. */
-  get waitsUntil(): number {
-    return [...this.#small, ...this.#large].reduce(
-      (first, { waitUntil }) => Math.min(first, waitUntil),
-      Number.POSITIVE_INFINITY
-    )
+  /** Fails everything, and whatever is added from now on. */
+  close(error: MusterError): void {
+    this.#closed = error
+    this.failAll(error)
+  }
+
+  #queueOf({ isLarge }: Outgoing): Waiting {
+    return isLarge ? this.#large : this.#small
   }
 
   #nextSmall(): Uint8Array | undefined {
     const { maxUnreceiptedMessages, maxUnreceiptedBytes } = this.#limits
-    const [outgoing] = this.#small
-    if (outgoing === undefined) return undefined
-    const { body } = outgoing.value
+    const { first } = this.#small
+    if (first === undefined) return undefined
+    const { body } = first.value
     const hasRoom = this.#handedSmall < maxUnreceiptedMessages && this.#handedBytes + body.length <= maxUnreceiptedBytes
     if (!hasRoom && this.#handedSmall > 0) return undefined
     this.#small.shift()
-    this.#count(outgoing, -body.length)
     this.#handedSmall++
     this.#handedBytes += body.length
-    outgoing.sentBytes = body.length
-    return this.#hand(outgoing, body)
+    first.sentBytes = body.length
+    return this.#hand(first, body)
   }
 
   #nextPart(): Uint8Array | undefined {
-    const [waiting] = this.#large
-    const { maxTransfers } = this.#limits
-    if (waiting !== undefined && this.#transfers.length < maxTransfers && this.#needs.take(waiting.value.body.length)) {
+    const { first } = this.#large
+    // ids only go up: what is said again under its old one comes before anything new
+    const isFree = this.#transfers.length < this.#limits.maxTransfers && (this.#small.first?.id ?? 0) === 0
+    if (first !== undefined && isFree && this.#needs.take(first.claimedBytes)) {
       this.#large.shift()
-      this.#count(waiting, -waiting.value.body.length)
-      this.#transfers.push(waiting)
-      const first = waiting.value.body.subarray(0, PART_BYTES)
-      const frame = this.#hand(waiting, first)
-      waiting.progress(first.length)
+      this.#transfers.push(first)
+      const part = first.value.body.subarray(0, PART_BYTES)
+      const frame = this.#hand(first, part)
+      first.progress(part.length)
       return frame
     }
     const at = this.#transfers.findIndex(({ value, sentBytes }) => sentBytes < value.body.length)
@@ -256,11 +266,11 @@ export class Outbox {
     if (outgoing.id === 0) outgoing.id = this.#needs.nextId() // what is said again keeps its id
     outgoing.handedAt = this.#needs.now()
     this.#handed.set(outgoing.id, outgoing)
-    this.#lastHanded = Math.max(this.#lastHanded, outgoing.id)
+    this.#lastHanded = outgoing.id
     const head: Writable<MessageHead> = { id: outgoing.id, kind: value.kind, body }
     if (replyTo !== undefined) head.replyTo = replyTo
     if (wantsReply) head.wantsReply = true
-    if (isLarge) head.size = value.body.length
+    if (value.body.length > PART_BYTES) head.size = value.body.length
     if (value.encoding !== undefined) {
       head.encoding = value.encoding
       head.rawSize = value.rawSize
@@ -269,72 +279,54 @@ export class Outbox {
     return messageFrame(head)
   }
 
-  /** @throws MusterError `protocol-violation` when a part of it has not been sent: nobody can have taken it. */
-  #judgeWhole(id: number): void {
-    const handed = this.#handed.get(id)
-    if (handed !== undefined && handed.sentBytes < handed.value.body.length) {
-      throw new MusterError('protocol-violation', 'an answer to a message that is not whole')
-    }
-  }
-
+  /** @throws MusterError `protocol-violation` when it was not sent, or not all of it: nobody can have taken it. */
   #unhand(id: number): Outgoing {
     const outgoing = this.#handed.get(id)
-    if (outgoing === undefined) throw new MusterError('protocol-violation', 'an answer to a message that was not sent')
-    this.#handed.delete(id)
-    if (!outgoing.isLarge) {
-      this.#handedSmall--
-      this.#handedBytes -= outgoing.value.body.length
-    } else if (outgoing.sentBytes === outgoing.value.body.length) this.#dropTransfer(outgoing)
+    if (outgoing === undefined || outgoing.sentBytes < outgoing.value.body.length) {
+      throw new MusterError('protocol-violation', 'an answer to a message that was not sent, or not all of it')
+    }
+    this.#forget(outgoing)
     return outgoing
   }
 
-  /** True when a part of it has not been sent. */
+  /** It is on this stream no more. True when a part of it was still to be sent. */
+  #forget(outgoing: Outgoing): boolean {
+    this.#asked.delete(outgoing.id)
+    if (!this.#handed.delete(outgoing.id)) return false
+    if (outgoing.isLarge) return this.#dropTransfer(outgoing)
+    this.#handedSmall--
+    this.#handedBytes -= outgoing.value.body.length
+    return false
+  }
+
+  /** True when a part of it was still to be sent. */
   #dropTransfer(outgoing: Outgoing): boolean {
     const at = this.#transfers.indexOf(outgoing)
     if (at < 0) return false
     this.#transfers.splice(at, 1)
-    this.#needs.give(outgoing.value.body.length)
+    this.#needs.give(outgoing.claimedBytes)
     return outgoing.sentBytes < outgoing.value.body.length
   }
 
   #onGivenUp(outgoing: Outgoing): void {
-    const queue = outgoing.isLarge ? this.#large : this.#small
-    const at = queue.indexOf(outgoing)
-    if (at >= 0) {
-      queue.splice(at, 1)
-      this.#count(outgoing, -outgoing.value.body.length)
-      this.#needs.wake()
-      return
+    if (!this.#queueOf(outgoing).remove(outgoing)) {
+      const isPartial = this.#dropTransfer(outgoing)
+      if (isPartial) this.#handed.delete(outgoing.id)
+      const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
+      if (isPartial || isAsked) this.#answers.cancel(outgoing.id)
     }
-    const isPartial = this.#dropTransfer(outgoing)
-    if (isPartial) this.#handed.delete(outgoing.id)
-    const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
-    if (isPartial || isAsked) this.say(cancelFrame(outgoing.id))
-    else this.#needs.wake()
+    this.#needs.wake()
   }
 
   #requeue(outgoing: Outgoing): void {
     outgoing.sentBytes = 0
-    const queue = outgoing.isLarge ? this.#large : this.#small
-    queue.unshift(outgoing)
-    this.#count(outgoing, outgoing.value.body.length)
+    this.#queueOf(outgoing).addInFront(outgoing)
   }
 
   #failWaiting(error: MusterError, isFailed: (outgoing: Outgoing) => boolean): void {
     for (const queue of [this.#small, this.#large]) {
-      for (const outgoing of queue.splice(0)) {
-        if (!isFailed(outgoing)) queue.push(outgoing)
-        else {
-          this.#count(outgoing, -outgoing.value.body.length)
-          outgoing.reject(error)
-        }
-      }
+      for (const outgoing of queue.takeOut(isFailed)) outgoing.reject(error)
     }
-  }
-
-  #count(outgoing: Outgoing, bytes: number): void {
-    if (outgoing.isLarge) this.#largeBytes += bytes
-    else this.#smallBytes += bytes
   }
 
   /** Forgets everything that belongs to the stream. */
@@ -343,16 +335,9 @@ export class Outbox {
     this.#asked.clear()
     this.#handedSmall = 0
     this.#handedBytes = 0
+    this.#lastHanded = 0
     for (const outgoing of [...this.#transfers]) this.#dropTransfer(outgoing)
-    this.#answers = []
-    this.#taken = undefined
-  }
-
-  #sayTaken(): void {
-    if (this.#taken === undefined) return
-    const { id, since } = this.#taken
-    this.#taken = undefined
-    this.#answers.push(receiptFrame(id, since))
+    this.#answers.take()
   }
 
   #sent({ id, handedAt }: Outgoing, answer?: Answer): Sent {

@@ -1,5 +1,5 @@
 import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
-import { MusterError } from '../../shared/core/errors.ts'
+import type { MusterError } from '../../shared/core/errors.ts'
 import { PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
 import type { PackedValue } from '../value.ts'
@@ -30,7 +30,9 @@ export class Outgoing {
   readonly replyTo: number | undefined
   readonly wantsReply: boolean
   readonly waitUntil: number
-  /** Longer than one part: it may be overtaken, and is not said again. */
+  /** What it takes at the other side, which has to unpack it. */
+  readonly claimedBytes: number
+  /** Longer than one part, packed or not: it may be overtaken, and is not said again. */
   readonly isLarge: boolean
   /** 0 while it was on no stream; what is said again over another one keeps its id. */
   id = 0
@@ -43,6 +45,7 @@ export class Outgoing {
   /** The caller has its answer, or gave up. */
   isSettled = false
   onGivenUp: (() => void) | undefined
+  onSettled: (() => void) | undefined
   readonly #options: OutgoingOptions
   #resolve: ((sent: Sent) => void) | undefined
   #reject: ((error: MusterError) => void) | undefined
@@ -54,7 +57,8 @@ export class Outgoing {
     this.replyTo = options.replyTo
     this.wantsReply = options.wantsReply
     this.waitUntil = options.waitUntil
-    this.isLarge = value.body.length > PART_BYTES
+    this.claimedBytes = Math.max(value.body.length, value.rawSize)
+    this.isLarge = this.claimedBytes > PART_BYTES
     this.#options = options
   }
 
@@ -74,8 +78,13 @@ export class Outgoing {
 
   progress(sentBytes: number): void {
     this.sentBytes = sentBytes
-    this.#deadline?.restart()
+    this.extend()
     this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+  }
+
+  /** Something of it, or of its answer, went on. */
+  extend(): void {
+    this.#deadline?.restart()
   }
 
   resolve(sent: Sent): void {
@@ -89,6 +98,7 @@ export class Outgoing {
   #settle(): boolean {
     if (this.isSettled) return false
     this.isSettled = true
+    this.onSettled?.()
     this.#deadline?.stop()
     if (this.#onAbort !== undefined) this.#options.signal?.removeEventListener('abort', this.#onAbort)
     return true
@@ -104,12 +114,4 @@ export class Outgoing {
     this.reject(error)
     this.onGivenUp?.()
   }
-}
-
-/** A call that comes too late. */
-export function tooMany(count: number, bytes: number): MusterError {
-  return new MusterError(
-    'limit-reached',
-    `${count} messages of ${bytes} bytes wait for this receiver already; wait for their receipts`
-  )
 }

@@ -45,7 +45,8 @@ export function unpack(
   compression: Compression | undefined
 ): Unpacked | Promise<Unpacked> {
   if (encoding === undefined) return decodeValue({ kind, body })
-  if (compression === undefined || (compression.encodings & encoding) !== encoding) return undefined
+  const isKnown = Object.values<number>(ENCODING).includes(encoding)
+  if (compression === undefined || !isKnown || (compression.encodings & encoding) === 0) return undefined
   const decode = (bytes: Uint8Array): Unpacked => {
     if (bytes.length !== rawSize)
       throw new MusterError('protocol-violation', 'a value is not as long as it was said to be')

@@ -53,7 +53,8 @@ export class OpenRequest implements Request {
     try {
       return await this.#answer(value, false, options)
     } catch (thrown) {
-      if (isMusterError(thrown) && NOBODY_TAKES_IT.has(thrown.code)) return undefined
+      const isOwn = options.signal?.aborted === true
+      if (!isOwn && isMusterError(thrown) && NOBODY_TAKES_IT.has(thrown.code)) return undefined
       throw thrown
     }
   }

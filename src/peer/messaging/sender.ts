@@ -1,3 +1,4 @@
+import type { Deadline } from '../../shared/core/deadlines.ts'
 import { isMusterError, MusterError } from '../../shared/core/errors.ts'
 import type { TopicId } from '../../shared/core/topic.ts'
 import type { Exchange, Incoming } from './exchange.ts'
@@ -21,6 +22,8 @@ export class Sender {
   readonly topicId: TopicId
   readonly session: number
   readonly #needs: SenderNeeds
+  /** When it is forgotten, once its last stream is over. */
+  expiry: Deadline | undefined
   #exchange: Exchange | undefined
   #isBusy = false
   readonly #queue: Array<{ readonly incoming: Incoming; readonly finish: Finish }> = []
@@ -51,6 +54,10 @@ export class Sender {
     this.#exchange?.end(replaced)
     this.#exchange?.channel.abort(replaced)
     this.#exchange = exchange
+    for (const { incoming, finish } of this.#queue.splice(0)) {
+      this.#pending.delete(incoming.id) // what may come again, comes again
+      finish('aborted')
+    }
   }
 
   release(exchange: Exchange): void {
@@ -61,10 +68,11 @@ export class Sender {
     const { id, mayRepeat } = incoming
     if (mayRepeat) {
       const outcome = this.#outcomes.get(id)
-      const isPending = this.#pending.has(id)
+      const earlier = this.#pending.get(id)
+      earlier?.('aborted') // that stream is gone; only its room is freed
       if (outcome === undefined) this.#pending.set(id, finish)
       else finish(outcome)
-      if (isPending || outcome !== undefined) return // not again: the answer goes to where it came last
+      if (earlier !== undefined || outcome !== undefined) return // not again: the answer goes to where it came last
     }
     if (this.#isBusy || this.#queue.length > 0) this.#queue.push({ incoming, finish })
     else this.#deliver(incoming, finish)

@@ -4,12 +4,15 @@ import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Slots } from '../../shared/core/slots.ts'
 import type { Topic, TopicId } from '../../shared/core/topic.ts'
 import type { AskOptions, AskResult, Member, Message, Receipt, SendOptions, Value, Via } from '../api.ts'
+import { checkTimes } from '../times.ts'
 import { type OpenRequest, type RawAnswer, ReceivedMessage } from './received.ts'
 
 /** What a group needs of messaging. */
 export interface Messenger {
   send(topic: Topic, to: PeerId, value: Value, options?: SendOptions): Promise<Omit<Receipt, 'topic'>>
   ask(topic: Topic, to: PeerId, value: Value, options?: AskOptions): Promise<RawAnswer>
+  /** @throws MusterError `value-invalid` | `too-large` for what can be sent to nobody. */
+  judge(value: Value): void
   abandon(topicId: TopicId, peerId: PeerId): void
   retry(topicId: TopicId, peerId: PeerId): void
   forget(topicId: TopicId): Promise<void>
@@ -60,7 +63,7 @@ export class DirectMessages {
     const to = idOf(member)
     const { topic, messenger } = this.#needs
     const now =
-      this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, options)
+      this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, value, options)
     this.#needs.receiver(to)
     const { id, rttMs } = await messenger.send(topic, to, value, now)
     return { to, topic: topic.name, id, rttMs }
@@ -78,6 +81,7 @@ export class DirectMessages {
     value: Value,
     options: AskOptions = {}
   ): AsyncGenerator<AskResult> {
+    this.#needs.messenger.judge(value)
     const whom = members === 'all' ? this.#needs.members() : members
     const peerIds = [...new Set(whom.map(idOf))]
     const slots = new Slots(MAX_PARALLEL_ASKS)
@@ -132,14 +136,16 @@ export class DirectMessages {
   }
 
   /** Waits until the member is shown, as long as the caller waits for it. Resolves with what is left of the time. */
-  async #untilShown(to: PeerId, options: SendOptions): Promise<SendOptions> {
-    const { clock, signal, onShown } = this.#needs
-    const { waitMs = 0 } = options
+  async #untilShown(to: PeerId, value: Value, options: SendOptions): Promise<SendOptions> {
+    const { clock, signal, onShown, messenger } = this.#needs
+    const { waitMs = 0, timeoutMs = Number.POSITIVE_INFINITY } = options
+    checkTimes(options)
+    messenger.judge(value)
     const start = clock.now()
     const undo: Array<() => void> = []
     await new Promise<void>(resolve => {
       undo.push(onShown(peerId => peerId === to && resolve()))
-      undo.push(clock.after(waitMs, resolve))
+      undo.push(clock.after(Math.min(waitMs, timeoutMs), resolve))
       for (const each of [signal, options.signal]) {
         if (each?.aborted) resolve()
         const onAbort = (): void => resolve()
@@ -151,7 +157,12 @@ export class DirectMessages {
     if (options.signal?.aborted) {
       throw asMusterError(options.signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
     }
-    return { ...options, waitMs: Math.max(0, waitMs - (clock.now() - start)) }
+    const passedMs = clock.now() - start
+    if (passedMs >= timeoutMs) {
+      throw new MusterError('timed-out', `the member was away for all of ${timeoutMs} ms; the message was not sent`)
+    }
+    const left = { ...options, waitMs: Math.max(0, waitMs - passedMs) }
+    return options.timeoutMs === undefined ? left : { ...left, timeoutMs: timeoutMs - passedMs }
   }
 }
 

@@ -32,7 +32,7 @@ export class Emitter<E extends Events> implements Subscribable<E> {
     let pending: Array<Promise<boolean>> | undefined
     const listeners = this.#listeners.get(event)
     if (listeners === undefined) return true
-    for (const listener of listeners.size > 1 ? [...listeners] : listeners) {
+    for (const listener of [...listeners]) {
       try {
         const result = (listener as (detail: E[K]) => unknown)(detail)
         if (result instanceof Promise) {
