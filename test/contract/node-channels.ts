@@ -59,6 +59,50 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
       assert.deepEqual((await got).map(text), expected)
     })
 
+    it('hands out all frames that are there, in order, in batches', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await connected(net)
+      const served = Promise.withResolvers<Channel>()
+      bob.handle(PROTOCOL, HANDLING, far => served.resolve(far))
+      const expected = Array.from({ length: 1_000 }, (_, i) => `frame ${i}`)
+      const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: expected.slice(0, 10).map(bytes) })
+      for (const frame of expected.slice(10)) await channel.send(bytes(frame))
+      await channel.close()
+      const batches = await Array.fromAsync((await served.promise).batches)
+      assert.deepEqual(batches.flat().map(text), expected)
+      assert.ok(batches.length < 100, `${batches.length} batches for 1,000 frames that were there`)
+      assert.ok(batches.every(batch => batch.length > 0))
+    })
+
+    it(
+      'sends frames in the order of the calls, whatever their size and whether or not the caller waits',
+      TEST,
+      async () => {
+        await using net = await make()
+        const [ana, bob] = await connected(net)
+        bob.handle(PROTOCOL, HANDLING, echo)
+        const channel = await ana.open(bob.peerId, PROTOCOL, LIMITS)
+        const lengths = [0, 1, 8_191, 8_192, 3, 65_532, 65_536, 0, 100_000, 7, 524_288, 5]
+        const sent = Array.from({ length: 48 }, (_, i) => new Uint8Array(lengths[i % lengths.length] ?? 0).fill(i))
+        const got = take(channel, sent.length)
+        await Promise.all(sent.map(frame => channel.send(frame)))
+        const told = (frame: Uint8Array): string => `${frame.length} × ${[...new Set(frame)].join()}`
+        assert.deepEqual((await got).map(told), sent.map(told))
+      }
+    )
+
+    it('sends what was accepted before a close by whoever closes', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await connected(net)
+      const got = Promise.withResolvers<string[]>()
+      bob.handle(PROTOCOL, HANDLING, async far => got.resolve((await Array.fromAsync(far.frames)).map(text)))
+      const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: [bytes('first')] })
+      await eventually('it is served', async () => (await ana.ping(bob.peerId)) >= 0)
+      await channel.send(bytes('last'))
+      await ana.disconnect(bob.peerId)
+      assert.deepEqual(await got.promise, ['first', 'last'])
+    })
+
     it('carries a frame of 1 MiB unchanged', TEST, async () => {
       await using net = await make()
       const [ana, bob] = await connected(net)

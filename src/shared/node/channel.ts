@@ -2,14 +2,20 @@ import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/inter
 import type { PeerId } from '../core/address.ts'
 import { asMusterError, MusterError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
-import { encodeFrames, FrameDecoder } from '../wire/frames.ts'
+import { FrameDecoder } from '../wire/frames.ts'
+import { framesOf, onceIterable } from './batches.ts'
+import { BUNDLE_BYTES, Outbox } from './outbox.ts'
 import type { Channel } from './port.ts'
+import { afterThisTurn } from './turn.ts'
 
-/** Bytes of frames that wait for the reader before the stream is paused. */
+/** Bytes of frames that wait for the reader, or are in the batch it took last, before the stream is paused. */
 export const MAX_WAITING_BYTES = 262_144
+/** What a frame costs besides its bytes, so that empty frames are bounded too. */
+const FRAME_COST_BYTES = 16
 /** Bytes a stream may hold unsent before `send` waits. */
 const MAX_UNSENT_BYTES = 262_144
 const CLOSE_TIMEOUT_MS = 1_000
+const SENT: Promise<void> = Promise.resolve()
 
 /** Eats what the other side says before the first frame. Returns what is left, or undefined while it is not done. */
 export interface Preamble {
@@ -24,23 +30,26 @@ export class StreamChannel implements Channel {
   readonly peerId: PeerId
   readonly inbound: boolean
   readonly signal: AbortSignal
+  readonly batches: AsyncIterable<readonly Uint8Array[]>
   readonly frames: AsyncIterable<Uint8Array>
   readonly #stream: Stream
   readonly #decoder: FrameDecoder
   readonly #maxFrameBytes: number
   readonly #closed = new AbortController()
-  readonly #waiting: Uint8Array[] = []
+  readonly #outbox = new Outbox()
+  #isFlushDue = false
+  #isClosing = false
+  #isAborted = false
+  /** Settled when there is room again; what `send` returns meanwhile. */
+  #room: PromiseWithResolvers<void> | undefined
+  #waiting: Uint8Array[] = []
   #waitingBytes = 0
   #preamble: Preamble | undefined
   readonly #agreed = Promise.withResolvers<void>()
   #hasEnded = false
   #isResuming = false
-  /** Frames handed to `send` that are not in the stream yet, or wait for room. */
-  #unsettled = 0
   #failure: MusterError | undefined
   #wakeReader: (() => void) | undefined
-  #wakeWriter: (() => void) | undefined
-  #sending: Promise<void> = Promise.resolve()
 
   constructor(stream: Stream, peerId: PeerId, maxFrameBytes: number, preamble?: Preamble) {
     this.#stream = stream
@@ -51,13 +60,20 @@ export class StreamChannel implements Channel {
     this.#decoder = new FrameDecoder(maxFrameBytes)
     this.#preamble = preamble
     if (preamble === undefined) this.#agreed.resolve()
-    this.frames = this.#read()
+    this.batches = onceIterable(() => this.#read())
+    this.frames = framesOf(this.batches, () => this.#isAborted)
+    const close = stream.close.bind(stream)
+    // whoever closes it, as the muxer does when the connection is closed: what was accepted goes first
+    stream.close = options => {
+      this.#isClosing = true
+      this.#flush()
+      return this.#outbox.isEmpty ? close(options) : this.#written().then(() => close(options))
+    }
     const recheck = (): void => {
       // libp2p's own 'drain' listener refills the window in a microtask of its own; look after it
-      queueMicrotask(() => queueMicrotask(() => this.#wakeWriter?.()))
+      queueMicrotask(() => queueMicrotask(() => this.#flush()))
     }
     stream.addEventListener('drain', recheck)
-    stream.addEventListener('idle', recheck)
     stream.addEventListener('end', () => this.#onEnd())
     stream.addEventListener('close', event => this.#onClose(event))
     stream.addEventListener('message', event => this.#onData(event))
@@ -72,15 +88,24 @@ export class StreamChannel implements Channel {
         new MusterError('too-large', `a frame of ${frame.length} bytes; at most ${this.#maxFrameBytes}`)
       )
     }
-    const sent =
-      this.#hasRoom() && this.#unsettled === 0 ? this.#write(frame) : this.#sending.then(() => this.#write(frame))
-    this.#sending = sent.catch(() => undefined) // each caller hears of its own failure
-    return sent
+    if (this.#closed.signal.aborted) return Promise.reject(this.#closed.signal.reason)
+    if (this.#isClosing || this.#stream.writeStatus !== 'writable') {
+      return Promise.reject(new MusterError('closed', 'the channel is being closed'))
+    }
+    this.#outbox.push(frame)
+    if (this.#outbox.bytes >= BUNDLE_BYTES) this.#flush()
+    else this.#flushAfterThisTurn()
+    if (this.#closed.signal.aborted) return Promise.reject(this.#closed.signal.reason)
+    if (this.#hasRoom()) return SENT
+    this.#room ??= Promise.withResolvers()
+    return this.#room.promise
   }
 
   async close(): Promise<void> {
-    await this.#sending
-    if (this.#closed.signal.aborted) return
+    this.#isClosing = true
+    this.#flush()
+    await this.#written()
+    if (this.signal.aborted) return
     try {
       // a stream whose end the other side reads together with the proposal is reset, and what was sent be lost
       await raceSignal(this.#agreed.promise, AbortSignal.any([this.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]))
@@ -94,8 +119,8 @@ export class StreamChannel implements Channel {
 
   abort(reason: Error): void {
     if (this.#closed.signal.aborted) return
-    this.#waiting.length = 0
-    this.#waitingBytes = 0
+    this.#isAborted = true
+    this.#waiting = []
     this.#fail(asMusterError(reason, 'closed'))
     this.#stream.abort(reason)
   }
@@ -105,48 +130,47 @@ export class StreamChannel implements Channel {
     this.#stream.send(bytes)
   }
 
-  async #write(frame: Uint8Array): Promise<void> {
-    this.#unsettled++
+  #flushAfterThisTurn(): void {
+    if (this.#isFlushDue) return
+    this.#isFlushDue = true
+    afterThisTurn(() => {
+      this.#isFlushDue = false
+      this.#flush()
+    })
+  }
+
+  /** Writes what waits, unless the stream is full, and lets those know who wait for room. */
+  #flush(): void {
+    if (this.#closed.signal.aborted) return
     try {
-      this.#throwIfClosed()
-      try {
-        this.#stream.send(encodeFrames([frame]))
-      } catch (thrown) {
-        throw asMusterError(thrown, 'closed')
-      }
-      while (!this.#hasRoom()) {
-        await new Promise<void>(resolve => {
-          this.#wakeWriter = resolve
-        })
-        this.#throwIfClosed()
-      }
-    } finally {
-      this.#unsettled--
+      while (!this.#outbox.isEmpty && !this.#stream.writableNeedsDrain) this.#stream.send(this.#outbox.take())
+    } catch (thrown) {
+      this.abort(asMusterError(thrown, 'closed'))
+      return
     }
+    if (this.#room === undefined || !this.#hasRoom()) return
+    this.#room.resolve()
+    this.#room = undefined
   }
 
+  /** A full stream keeps no list of its own beyond the bundle that filled it: the rest waits in the outbox. */
   #hasRoom(): boolean {
-    return !this.#stream.writableNeedsDrain || this.#stream.writeBufferLength < MAX_UNSENT_BYTES
+    return this.#outbox.bytes + this.#stream.writeBufferLength < MAX_UNSENT_BYTES
   }
 
-  #throwIfClosed(): void {
-    if (this.#closed.signal.aborted) throw this.#closed.signal.reason
+  /** Resolves when all is in the stream, or lost. */
+  async #written(): Promise<void> {
+    while (!this.#outbox.isEmpty) {
+      this.#room ??= Promise.withResolvers()
+      await this.#room.promise.catch(() => undefined)
+    }
   }
 
   #onData({ data }: StreamMessageEvent): void {
     if (this.#closed.signal.aborted) return
     try {
-      let bytes: Uint8Array | undefined = data.subarray()
-      if (this.#preamble !== undefined) {
-        bytes = this.#preamble.push(bytes)
-        if (bytes === undefined) return
-        this.#preamble = undefined
-        this.#agreed.resolve()
-      }
-      for (const frame of this.#decoder.push(bytes)) {
-        this.#waiting.push(frame)
-        this.#waitingBytes += frame.length
-      }
+      if (data instanceof Uint8Array) this.#onBytes(data)
+      else for (const part of data) this.#onBytes(part)
     } catch (thrown) {
       this.abort(asMusterError(thrown, 'protocol-violation'))
       return
@@ -155,6 +179,20 @@ export class StreamChannel implements Channel {
     this.#wakeReader?.()
     // 'end' came while the negotiation held the last bytes, which it pushed back: they are the end
     if (this.#stream.readableEnded && this.#stream.readBufferLength === 0) this.#onEnd()
+  }
+
+  #onBytes(bytes: Uint8Array): void {
+    let rest: Uint8Array | undefined = bytes
+    if (this.#preamble !== undefined) {
+      rest = this.#preamble.push(bytes)
+      if (rest === undefined) return
+      this.#preamble = undefined
+      this.#agreed.resolve()
+    }
+    for (const frame of this.#decoder.push(rest)) {
+      this.#waiting.push(frame)
+      this.#waitingBytes += frame.length + FRAME_COST_BYTES
+    }
   }
 
   #pauseWhenFull(): void {
@@ -191,26 +229,31 @@ export class StreamChannel implements Channel {
   /** Nothing more will come or go, and that is in order: frames that wait may still be read. */
   #finish(reason: MusterError): void {
     this.#hasEnded = true
-    if (!this.#closed.signal.aborted) this.#closed.abort(reason)
-    this.#wakeReader?.()
-    this.#wakeWriter?.()
+    this.#end(reason)
   }
 
   #fail(reason: MusterError): void {
     if (this.#closed.signal.aborted) return
     this.#failure = reason
-    this.#closed.abort(reason)
-    this.#wakeReader?.()
-    this.#wakeWriter?.()
+    this.#end(reason)
   }
 
-  async *#read(): AsyncGenerator<Uint8Array> {
+  #end(reason: MusterError): void {
+    if (!this.#closed.signal.aborted) this.#closed.abort(reason)
+    this.#wakeReader?.()
+    this.#outbox.clear()
+    this.#room?.reject(this.#closed.signal.reason)
+    this.#room = undefined
+  }
+
+  async *#read(): AsyncGenerator<readonly Uint8Array[]> {
     for (;;) {
-      const frame = this.#waiting.shift()
-      if (frame !== undefined) {
-        this.#waitingBytes -= frame.length
+      if (this.#waiting.length > 0) {
+        const [batch, bytes] = [this.#waiting, this.#waitingBytes]
+        this.#waiting = []
+        yield batch
+        this.#waitingBytes -= bytes
         this.#resumeWhenTaken()
-        yield frame
         continue
       }
       if (this.#failure !== undefined) throw this.#failure

@@ -1,5 +1,6 @@
 import type { PeerId } from '../core/address.ts'
 import { MusterError } from '../core/errors.ts'
+import { framesOf, onceIterable } from './batches.ts'
 import type { Channel } from './port.ts'
 
 /** Bytes one side may have under way before `send` waits for the reader: yamux's initial window. */
@@ -21,6 +22,7 @@ export class FakeChannel implements Channel {
   readonly inbound: boolean
   readonly protocol: string
   readonly signal: AbortSignal
+  readonly batches: AsyncIterable<readonly Uint8Array[]>
   readonly frames: AsyncIterable<Uint8Array>
 
   /** The other end; set by whoever makes the pair. */
@@ -52,7 +54,8 @@ export class FakeChannel implements Channel {
     this.#carry = init.carry
     this.#onOver = () => init.onOver(this)
     this.signal = this.#over.signal
-    this.frames = onceIterable(() => this.#read())
+    this.batches = onceIterable(() => this.#read())
+    this.frames = framesOf(this.batches, () => this.#failure !== undefined)
   }
 
   async send(frame: Uint8Array): Promise<void> {
@@ -129,22 +132,23 @@ export class FakeChannel implements Channel {
     this.#onOver()
   }
 
-  /** The other side took a frame out. */
+  /** The other side took frames out. */
   taken(bytes: number): void {
     this.#underWayBytes -= bytes
     if (this.#underWayBytes > FAKE_WINDOW_BYTES) return
     for (const sender of this.#senders.splice(0)) sender.resolve()
   }
 
-  async *#read(): AsyncGenerator<Uint8Array> {
+  async *#read(): AsyncGenerator<readonly Uint8Array[]> {
     for (;;) {
-      const frame = this.#inbox.shift()
-      if (frame !== undefined) {
-        this.#carry(() => this.other?.taken(costOf(frame)))
-        if (this.#inbox.length === 0 && this.#hasRemoteEnded && !this.signal.aborted) {
+      if (this.#inbox.length > 0) {
+        const batch = this.#inbox.splice(0)
+        const bytes = batch.reduce((sum, frame) => sum + costOf(frame), 0)
+        this.#carry(() => this.other?.taken(bytes))
+        if (this.#hasRemoteEnded && !this.signal.aborted) {
           this.#finish(new MusterError('closed', 'the other side closed the channel'))
         }
-        yield frame
+        yield batch
         continue
       }
       if (this.#failure !== undefined) throw this.#failure
@@ -159,15 +163,4 @@ export class FakeChannel implements Channel {
 
 function costOf(frame: Uint8Array): number {
   return frame.length + FRAME_COST_BYTES
-}
-
-function onceIterable(start: () => AsyncGenerator<Uint8Array>): AsyncIterable<Uint8Array> {
-  let isTaken = false
-  return {
-    [Symbol.asyncIterator]() {
-      if (isTaken) throw new Error('the frames of a channel may be iterated once')
-      isTaken = true
-      return start()
-    }
-  }
 }

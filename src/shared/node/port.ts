@@ -48,14 +48,19 @@ export interface Channel {
   /** Aborted once nothing more can be sent or read; its reason is a `MusterError`. */
   readonly signal: AbortSignal
   /**
-   * Hands one frame to the stream, in call order. Resolves as soon as there is room for the next one, not when it arrived.
+   * Hands one frame to the stream, in call order. Resolves as soon as there is room for the next one, not when it
+   * arrived. Frames of one turn of the event loop travel together. The bytes are the channel's from now on: they may be
+   * sent later, uncopied.
    * @throws MusterError `closed` | `protocol-violation` when the channel is gone; `too-large` over the frame limit.
    */
   send(frame: Uint8Array): Promise<void>
   /**
-   * Frames in order; may be iterated once. Ends when the other side closed its half; throws what broke the channel.
-   * The stream is paused while frames wait to be taken.
+   * Frames in order, each time all that are there; never an empty list. May be iterated once. Ends when the other side
+   * closed its half; throws what broke the channel. The stream is paused while too many frames wait, or are in the
+   * batch that was taken last.
    */
+  readonly batches: AsyncIterable<readonly Uint8Array[]>
+  /** The frames of `batches` one by one: iterate one of the two. For a few frames; each costs a turn of its own. */
   readonly frames: AsyncIterable<Uint8Array>
   /** Sends what is buffered, then closes both halves. */
   close(): Promise<void>
