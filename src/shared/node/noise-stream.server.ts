@@ -5,6 +5,7 @@ import { asError, MusterError } from '../core/errors.ts'
 import { MAX_UNSENT_CONNECTION_BYTES } from './limits.ts'
 import { type NoiseCipher, TAG_BYTES } from './noise-cipher.server.ts'
 import type { RawStream } from './noise-handshake.ts'
+import { Pages } from './noise-pages.server.ts'
 import { LENGTH_BYTES, NoiseParser } from './noise-parser.ts'
 import { afterThisTurn } from './turn.ts'
 
@@ -14,6 +15,14 @@ const MESSAGE_BYTES = 16_384
 const FLUSH_BYTES = 65_536
 /** Plaintext that goes into one buffer, and one write. */
 const WRITE_BYTES = 16 * MESSAGE_BYTES
+
+const pages = new Pages(WRITE_BYTES + (WRITE_BYTES / MESSAGE_BYTES) * (LENGTH_BYTES + TAG_BYTES))
+
+/** What libp2p's TCP connection has below. It takes bytes with fewer detours, and tells when it needs them no more. */
+interface Socket {
+  readonly writableLength: number
+  write(bytes: Uint8Array): boolean
+}
 
 export interface NoiseKeys {
   readonly send: NoiseCipher
@@ -27,11 +36,14 @@ export interface NoiseKeys {
  */
 export class NoiseStream extends AbstractMessageStream {
   readonly #stream: RawStream
+  readonly #socket: Socket | undefined
   readonly #keys: NoiseKeys
   readonly #parser = new NoiseParser(TAG_BYTES)
   #unsent: Uint8Array[] = []
   #unsentBytes = 0
   #isFlushDue = false
+  /** The page the socket has not taken yet. */
+  #pageUnderWay: Buffer | undefined
 
   /** `early`: what followed the handshake already. */
   constructor(stream: RawStream, keys: NoiseKeys, early: readonly Uint8Array[]) {
@@ -42,6 +54,7 @@ export class NoiseStream extends AbstractMessageStream {
       direction: stream.direction
     })
     this.#stream = stream
+    this.#socket = (stream as { readonly socket?: Socket }).socket
     this.#keys = keys
     const close = stream.close.bind(stream)
     // libp2p closes the socket below, not this stream: what was sent until then goes first
@@ -113,18 +126,26 @@ export class NoiseStream extends AbstractMessageStream {
     try {
       while (this.#unsentBytes > 0 && this.#stream.writeStatus === 'writable') {
         if (this.writableNeedsDrain && !all) return
-        if (!this.#stream.send(this.#sealed())) this.writableNeedsDrain = true
+        if (!this.#write()) this.writableNeedsDrain = true
       }
     } catch (thrown) {
       this.abort(asError(thrown))
     }
   }
 
-  /** The next bytes for the socket: messages of what waits, encrypted where they lie. */
-  #sealed(): Uint8Array {
+  #write(): boolean {
+    const page = pages.take()
+    const bytes = page.subarray(0, this.#seal(page))
+    if (this.#socket === undefined) return this.#stream.send(bytes) // it may keep them: the page is not ours any more
+    const hasRoom = this.#socket.write(bytes)
+    if (this.#socket.writableLength === 0) pages.giveBack(page)
+    else this.#pageUnderWay = page
+    return hasRoom
+  }
+
+  /** Fills `page` with messages of what waits, encrypted where they lie; returns where they end. */
+  #seal(page: Buffer): number {
     const bytes = Math.min(this.#unsentBytes, WRITE_BYTES)
-    const messages = Math.ceil(bytes / MESSAGE_BYTES)
-    const page = Buffer.allocUnsafe(bytes + messages * (LENGTH_BYTES + TAG_BYTES))
     let [at, left, part] = [0, bytes, 0]
     while (left > 0) {
       const length = Math.min(left, MESSAGE_BYTES)
@@ -149,7 +170,7 @@ export class NoiseStream extends AbstractMessageStream {
     this.#unsentBytes -= bytes
     if (this.#unsentBytes === 0) this.#unsent = []
     else this.#unsent.splice(0, part)
-    return page
+    return at
   }
 
   #receive(chunks: Iterable<Uint8Array>): void {
@@ -166,6 +187,8 @@ export class NoiseStream extends AbstractMessageStream {
 
   #onDrain(): void {
     this.writableNeedsDrain = false
+    if (this.#pageUnderWay !== undefined && this.#socket?.writableLength === 0) pages.giveBack(this.#pageUnderWay)
+    this.#pageUnderWay = undefined
     this.#flush()
     if (!this.writableNeedsDrain) this.safeDispatchEvent('drain')
   }
