@@ -72,10 +72,10 @@ export const opensslAead: Aead = {
 }
 
 /** By libsodium, in place. Undefined where it has no binary for the platform. */
-export function loadSodium(): Aead | undefined {
+export function loadSodium(load: (name: string) => Sodium = createRequire(import.meta.url)): Aead | undefined {
   let sodium: Sodium
   try {
-    sodium = createRequire(import.meta.url)('sodium-native')
+    sodium = load('sodium-native')
   } catch {
     return undefined
   }

@@ -84,7 +84,6 @@ export class NoiseStream extends AbstractMessageStream {
       this.abort(new MusterError('limit-reached', 'the other side does not read'))
       return false
     }
-    if (this.writableNeedsDrain) return false
     if (this.#unsentBytes >= FLUSH_BYTES) this.#flush()
     else this.#flushAfterThisTurn()
     return !this.writableNeedsDrain
