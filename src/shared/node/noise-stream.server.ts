@@ -46,7 +46,7 @@ export class NoiseStream extends AbstractMessageStream {
   #pageUnderWay: Buffer | undefined
 
   /** `early`: what followed the handshake already. */
-  constructor(stream: RawStream, keys: NoiseKeys, early: readonly Uint8Array[]) {
+  constructor(stream: RawStream, keys: NoiseKeys, early: ReadonlyArray<Uint8Array>) {
     super({
       log: stream.log,
       inactivityTimeout: stream.inactivityTimeout,
