@@ -24,8 +24,8 @@ const DIST = join(ROOT, 'dist')
 /** Where tsc writes (tsconfig.build.json); what users can reach goes on to `types/`. */
 const EMITTED = join(DIST, '.types')
 
-/** Stay outside: native code, which lives in its own folder, and what is loaded only once somebody wants logs. */
-const EXTERNAL = ['classic-level', 'pino']
+/** Stay outside: native code, which lives in its own folders, and what is loaded only once somebody wants logs. */
+const EXTERNAL = ['classic-level', 'pino', 'sodium-native']
 
 /** Packages whose types are used where the user has them; where not, what comes from them is `any`. */
 const TYPES_IF_INSTALLED = ['@libp2p/interface', 'node:stream']

@@ -70,7 +70,7 @@ suite('the published package', { timeout: 2 * INSTALL_MS }, () => {
     for (const key of ['name', 'version', 'description', 'license', 'type', 'keywords', 'engines']) {
       assert.deepEqual(published[key], project[key], key)
     }
-    const pinned = ['classic-level', 'pino'].map(name => [name, project.dependencies[name]])
+    const pinned = ['classic-level', 'pino', 'sodium-native'].map(name => [name, project.dependencies[name]])
     assert.deepEqual(Object.entries(dependencies), pinned)
     for (const key of ['private', 'scripts', 'optionalDependencies', 'devDependencies']) {
       assert.ok(!(key in published), key)

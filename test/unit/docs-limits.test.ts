@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const page = readPage('docs/limits.md')
 
 /** Numbers that limit nothing. */
-const NO_LIMIT = new Set(['FRAME_PREFIX_BYTES', 'SHORT_ID_LENGTH'])
+const NO_LIMIT = new Set(['BUNDLE_BYTES', 'FRAME_PREFIX_BYTES', 'LENGTH_BYTES', 'SHORT_ID_LENGTH', 'TAG_BYTES'])
 
 /** What a module exports in capitals, as the page writes it: `1,024`, or `2,000 to 4,000` for bounds. */
 async function limitsOf(path: string): Promise<Map<string, string>> {

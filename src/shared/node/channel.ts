@@ -214,7 +214,9 @@ export class StreamChannel implements Channel {
   #onEnd(): void {
     if (this.#closed.signal.aborted) return
     if (this.#preamble !== undefined || !this.#decoder.isIdle) {
-      this.abort(new MusterError('protocol-violation', 'the stream ended inside a frame'))
+      if (this.#stream.status !== 'open')
+        this.#fail(closedByOther()) // reset, or gone with its connection
+      else this.abort(new MusterError('protocol-violation', 'the stream ended inside a frame'))
       return
     }
     this.#hasEnded = true

@@ -1,9 +1,7 @@
-import { noise } from '@chainsafe/libp2p-noise'
 import { identify, identifyPush } from '@libp2p/identify'
 import type { Connection, Libp2p, PeerId as Libp2pPeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
-import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
@@ -28,10 +26,12 @@ import { identifyAfter } from './identify-later.ts'
 import { evictWhenFull, InboundGate } from './inbound.ts'
 import { LazyDht } from './lazy-dht.ts'
 import { LazyGossip } from './lazy-gossip.ts'
+import { lazyYamux } from './lazy-windows.ts'
 import * as limits from './limits.ts'
 import { listenError } from './listen-error.ts'
 import { isOpen, muxerOf } from './muxer.ts'
 import { agreement, proposal } from './negotiate.ts'
+import { noise } from './noise.server.ts'
 import type { Libp2pNodeOptions } from './options.ts'
 import type {
   Channel,
@@ -91,7 +91,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
       transports: [eagerTcp({ backlog: 511 })],
       connectionEncrypters: [noise()],
       streamMuxers: [
-        yamux({
+        lazyYamux({
           maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
           maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
           streamOptions: {

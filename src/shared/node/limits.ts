@@ -44,6 +44,8 @@ export const MAX_STREAM_WINDOW_BYTES = 1_048_576
 export const MAX_STREAM_READ_BYTES = 2 * MAX_STREAM_WINDOW_BYTES
 /** Bytes a stream buffers when the other side does not read; yamux knows no limit (T18). */
 export const MAX_STREAM_WRITE_BYTES = 4_194_304
+/** Bytes a connection buffers when the other side does not read: streams wait at the first, answers to pings do not. */
+export const MAX_UNSENT_CONNECTION_BYTES = 4_194_304
 
 /** Longest frame of the DHT protocol, in bytes; kad-dht takes 4 MiB (T24). */
 export const MAX_DHT_FRAME_BYTES = 65_536
