@@ -57,14 +57,18 @@ export async function crier(
   return { node, feed, store, envelope, heard, judged, say }
 }
 
-/** A member record of `node` that counts for an hour. */
-export async function envelopeOf(node: Node, now: number, topic: Topic = SQUARE): Promise<Uint8Array> {
+/** A member record of a node, or of an identity without one, that counts for an hour. */
+export async function envelopeOf(
+  node: Pick<Node, 'peerId' | 'seal'> & { readonly addresses?: readonly string[] },
+  now: number,
+  topic: Topic = SQUARE
+): Promise<Uint8Array> {
   const { envelope } = await signRecord(node, {
     topicKey: topic.key,
     sequence: now,
     issuedMs: now,
     expiresMs: now + 3_600_000,
-    addresses: node.addresses,
+    addresses: node.addresses ?? [],
     name: undefined,
     left: false
   })

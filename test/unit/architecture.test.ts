@@ -62,7 +62,7 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
   { history: /^src\/shared\/history\// },
   // what a participant speaks of; types only
   { 'peer/api': /^src\/peer\/api\.ts$/ },
-  { 'peer/value': /^src\/peer\/value\.ts$/ },
+  { 'peer/value': /^src\/peer\/(value|times)\.ts$/ },
   {
     'peer/topics': /^src\/peer\/topics\//,
     'peer/messaging': /^src\/peer\/messaging\//,

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
+import { ackCodec, broadcastCodec, pubsubCodec } from '../../src/shared/wire/broadcast.ts'
 import type { Codec } from '../../src/shared/wire/codec.ts'
 import { historyFrameCodec } from '../../src/shared/wire/history.ts'
 import { messageFrameCodec } from '../../src/shared/wire/message.ts'
@@ -98,12 +99,39 @@ const historyFrame = fc.oneof(
   fc.record({ refusal: message({ code: text(32) }, ['code']) })
 )
 
+const broadcast = message(
+  {
+    sequence: fc.maxSafeNat(),
+    sentMs: fc.maxSafeNat(),
+    kind: count,
+    body: envelope,
+    envelope,
+    wantsAck: fc.boolean()
+  },
+  ['sequence', 'sentMs', 'kind', 'body', 'envelope']
+)
+const ack = message({ topic: topicKey, sequence: fc.maxSafeNat() }, ['topic', 'sequence'])
+const pubsub = message(
+  {
+    from: fc.uint8Array({ maxLength: 38 }),
+    data: envelope,
+    seqno: fc.uint8Array({ maxLength: 8 }),
+    topic: text(128),
+    signature: fc.uint8Array({ maxLength: 64 }),
+    key: fc.uint8Array({ maxLength: 36 })
+  },
+  ['from', 'data', 'seqno', 'topic']
+)
+
 describe('the .proto files say the same as the code', () => {
   agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
   agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
   agree('a message frame', 'message.proto', 'muster.message.v2.MessageFrame', messageFrameCodec, messageFrame)
   agree('a stream frame', 'stream.proto', 'muster.stream.v1.StreamFrame', streamFrameCodec, streamFrame)
   agree('a history frame', 'history.proto', 'muster.history.v1.HistoryFrame', historyFrameCodec, historyFrame)
+  agree('a broadcast', 'broadcast.proto', 'muster.broadcast.v1.Broadcast', broadcastCodec, broadcast)
+  agree('an acknowledgement', 'broadcast.proto', 'muster.broadcast.v1.Ack', ackCodec, ack)
+  agree('a pubsub message', 'broadcast.proto', 'muster.broadcast.v1.PubsubMessage', pubsubCodec, pubsub)
 })
 
 function agree<T>(what: string, file: string, typeName: string, ours: Codec<T>, values: fc.Arbitrary<unknown>): void {

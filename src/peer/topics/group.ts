@@ -23,15 +23,13 @@ import type {
 } from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
 import { type Delivery, DirectMessages } from './direct.ts'
+import { Greeter } from './greeter.ts'
 import { GroupHistory } from './group-history.ts'
 import type { GroupNeeds, GroupOptions } from './group-needs.ts'
 import { isLive, type KnownMember, MAX_MESH, memberOf, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
 
 /** Candidates from the DHT and members remembered that one group deals with at a time. */
 const MAX_KNOWN = 4_096
-/** Shortest and longest pause before a bootstrap that did not answer, or whose topic stream ended, is greeted again. */
-const REGREET_MIN_MS = 1_000
-const REGREET_MAX_MS = 30_000
 /** Nodes told of our leaving when it is not known who took our provider record. */
 const MAX_TOLD = 64
 /** Milliseconds leaving waits for a provide that is under way: what arrives after the goodbye would outlive it. */
@@ -51,8 +49,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   readonly #known = new Map<PeerId, KnownMember>()
   readonly #maxMesh: number
   readonly #history: GroupHistory
-  /** Bootstraps to be greeted again. */
-  readonly #regreets = new Map<PeerId, () => void>()
+  readonly #greeter: Greeter
   readonly #direct: DirectMessages
   #announcement: Announcement | undefined
   #undoNextPlan: (() => void) | undefined
@@ -66,6 +63,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#needs = needs
     this.#options = options
     this.#maxMesh = options.maxMesh ?? MAX_MESH
+    this.#greeter = new Greeter({ ...needs, topic, signal: this.signal, onMismatch: options.onMismatch })
     this.#direct = new DirectMessages({
       topic,
       messenger: needs.messaging,
@@ -85,7 +83,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
 
   /** Enters the roster, and starts to look for others; nothing is waited for that needs the network. */
   async enter(): Promise<void> {
-    const { roster, bootstraps, broadcasts, node, clock, log } = this.#needs
+    const { roster, broadcasts, node, clock, log } = this.#needs
     await roster.enter(this.#topic, this.#options.name)
     this.#scope.defer(() => this.#options.onClosed())
     this.#scope.defer(() => this.#undoNextPlan?.())
@@ -94,10 +92,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#scope.defer(roster.on('heard', ({ record, isVouched, isAsked }) => this.#onHeard(record, isVouched, isAsked)))
     this.#scope.defer(roster.on('gone', ({ record, reason }) => this.#onGone(record, reason)))
     if (this.#options.usesRoster) {
-      this.#scope.defer(() => this.#stopRegreets())
-      this.#scope.defer(bootstraps.on('up', ({ peerId }) => void this.#greetBootstrap(peerId)))
-      this.#scope.defer(roster.on('unlinked', ({ peerId }) => this.#regreet(peerId, 0)))
-      for (const peerId of bootstraps.up) void this.#greetBootstrap(peerId)
+      this.#scope.defer(this.#greeter.followBootstraps())
       this.#scope.defer(clock.after(REMEMBERED_AFTER_MS, () => this.#recall()))
     }
     const { history = 0 } = this.#options
@@ -215,45 +210,6 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
 
   // — finding —
 
-  /** Says HELLO; true when it was answered. */
-  async #greet(peerId: PeerId, onFailure?: (thrown: unknown) => void): Promise<boolean> {
-    try {
-      await this.#needs.roster.greet(peerId, this.#topic, this.signal)
-      return true
-    } catch (thrown) {
-      if (!this.signal.aborted) {
-        this.#needs.log.debug({ err: thrown, peerId, topic: this.#topic.id }, 'HELLO not answered')
-        if (onFailure !== undefined) onFailure(thrown)
-      }
-      return false
-    }
-  }
-
-  async #greetBootstrap(peerId: PeerId, failures = 0): Promise<void> {
-    const tell = (thrown: unknown): void => {
-      if (failures === 0 && isMusterError(thrown, 'network-mismatch')) this.#options.onMismatch(peerId)
-    }
-    if (!(await this.#greet(peerId, tell))) this.#regreet(peerId, failures + 1)
-  }
-
-  /** A bootstrap that is up and does not share the topic with us is asked again: nobody else tells us who comes. */
-  #regreet(peerId: PeerId, failures: number): void {
-    const { bootstraps, clock } = this.#needs
-    if (this.signal.aborted || !bootstraps.up.includes(peerId)) return
-    this.#regreets.get(peerId)?.()
-    const pauseMs = Math.min(REGREET_MAX_MS, REGREET_MIN_MS * 2 ** Math.max(0, failures - 1))
-    const undo = clock.after(pauseMs, () => {
-      this.#regreets.delete(peerId)
-      if (bootstraps.up.includes(peerId)) void this.#greetBootstrap(peerId, failures)
-    })
-    this.#regreets.set(peerId, undo)
-  }
-
-  #stopRegreets(): void {
-    for (const undo of this.#regreets.values()) undo()
-    this.#regreets.clear()
-  }
-
   /** Nobody answered so far: whoever was here before the restart may still be at the same address. */
   #recall(): void {
     if (this.#known.size > 0) return
@@ -274,7 +230,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
         this.#needs.log.debug({ err: thrown, peerId: candidate.peerId }, 'a provider is not reachable')
       return
     }
-    await this.#greet(candidate.peerId)
+    await this.#greeter.greet(candidate.peerId)
   }
 
   #onHeard(record: MemberRecord, isVouched: boolean, isAsked: boolean): void {

@@ -26,9 +26,9 @@ export const GOSSIP_MESSAGES_BURST = 4_000
 /** Bytes that count as one message more. */
 export const GOSSIP_BYTES_PER_TOKEN = 8_192
 /** Messages a second from one neighbour that were neither wanted nor wrong… */
-export const IGNORED_MESSAGES_PER_SECOND = 20
+export const IGNORED_MESSAGES_PER_SECOND = 10
 /** …and at once. Each above it costs the neighbour score. */
-export const IGNORED_MESSAGES_BURST = 200
+export const IGNORED_MESSAGES_BURST = 100
 /** Neighbours whose rates are remembered. */
 export const MAX_RATED_NEIGHBOURS = 2_048
 

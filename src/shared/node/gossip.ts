@@ -15,6 +15,7 @@ import type { Undo } from '../core/lifecycle.ts'
 import type { TopicId } from '../core/topic.ts'
 import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
 import { TokenBuckets } from './buckets.ts'
+import { biteAtOnce, deafRegistrar, type GossipInside, splitOutbound } from './gossip-inside.ts'
 import * as limits from './gossip-limits.ts'
 import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
 import type { GossipMessage, GossipVerdict, Published } from './port.ts'
@@ -52,47 +53,6 @@ export interface RunningGossip {
   stop(): Promise<void>
 }
 
-interface Rpc {
-  subscriptions?: Array<{ readonly topic?: string }>
-  messages: Array<{ readonly topic: string; readonly data?: Uint8Array }>
-}
-
-/** What gossipsub keeps to itself and we need; the version is pinned. */
-interface GossipInternals {
-  readonly peers: Map<string, Libp2pPeerId>
-  readonly topics: ReadonlyMap<string, ReadonlySet<string>>
-  readonly mcache: { readonly size: number }
-  readonly seenCache: { readonly size: number }
-  readonly streamsInbound: ReadonlyMap<string, unknown>
-  readonly streamsOutbound: ReadonlyMap<string, unknown>
-  readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
-  readonly score: {
-    readonly peerStats: Map<string, { readonly connected: boolean; readonly knownIPs: Set<string> }>
-    readonly scoreCache: Map<string, unknown>
-    score(id: string): number
-    addPenalty(id: string, penalty: number, label: string): void
-    rejectMessage(id: string, ...rest: unknown[]): void
-    rejectInvalidMessage(id: string, ...rest: unknown[]): void
-    removeIPsForPeer(id: string, ips: Set<string>): void
-  }
-  readonly acceptFromWhitelist: Map<string, unknown>
-  protocols: string[]
-  outboundInflightQueue: { push(item: { peerId: Libp2pPeerId; connection: Connection }): void; end(): void }
-  getMeshPeers(topic: string): string[]
-  publish(
-    topic: string,
-    data: Uint8Array,
-    options: { readonly floodPublish: boolean }
-  ): Promise<{ readonly recipients: readonly Libp2pPeerId[] }>
-  handleReceivedRpc(from: Libp2pPeerId, rpc: Rpc): Promise<void>
-  sendRpc(id: string, rpc: Rpc): boolean
-  createOutboundStream(peerId: Libp2pPeerId, connection: Connection): Promise<void>
-  onPeerConnected(peerId: Libp2pPeerId, connection: Connection): void
-  onPeerDisconnected(peerId: Libp2pPeerId): void
-  start(): Promise<void>
-  stop(): Promise<void>
-}
-
 export async function startGossip(components: GossipComponents, init: GossipInit): Promise<RunningGossip> {
   const running = new Gossipsub(components, init)
   await running.start()
@@ -103,7 +63,7 @@ class Gossipsub implements RunningGossip {
   readonly #components: GossipComponents
   readonly #init: GossipInit
   readonly #pubsub: GossipSub
-  readonly #inside: GossipInternals
+  readonly #inside: GossipInside
   readonly #subscribed = new Set<string>()
   /** Messages of our own by their data: `publish` of gossipsub does not show what it signed. */
   readonly #signed = new WeakMap<Uint8Array, Message>()
@@ -148,11 +108,11 @@ class Gossipsub implements RunningGossip {
       },
       msgIdFn: message => this.#idOf(message)
     })({ ...pick(components), registrar: deafRegistrar(components.registrar) })
-    this.#inside = this.#pubsub as unknown as GossipInternals
+    this.#inside = this.#pubsub as unknown as GossipInside
     this.#inside.protocols = this.#inside.protocols.filter(protocol => protocol !== '/meshsub/1.0.0') // knows no back-off
-    this.#biteAtOnce()
+    biteAtOnce(this.#inside)
     this.#guardInbound()
-    this.#splitOutbound()
+    splitOutbound(this.#inside)
   }
 
   async start(): Promise<void> {
@@ -258,19 +218,6 @@ class Gossipsub implements RunningGossip {
     }
   }
 
-  /** gossipsub goes by a score for a second, and takes 128 RPCs on a good one, whatever they are. */
-  #biteAtOnce(): void {
-    const { score, acceptFromWhitelist } = this.#inside
-    for (const name of ['rejectMessage', 'rejectInvalidMessage', 'addPenalty'] as const) {
-      const count = score[name].bind(score) as (id: string, ...rest: unknown[]) => void
-      score[name] = (id: string, ...rest: unknown[]) => {
-        count(id, ...rest)
-        score.scoreCache.delete(id)
-        acceptFromWhitelist.delete(id)
-      }
-    }
-  }
-
   /** Strangers subscribe to names of ours only, and messages for topics nobody here is in are not worth a signature. */
   #guardInbound(): void {
     const inside = this.#inside
@@ -290,18 +237,6 @@ class Gossipsub implements RunningGossip {
         return false
       })
       await handle(from, rpc)
-    }
-  }
-
-  /** What a neighbour asked for goes out in RPCs it takes: gossipsub answers with one, of any length. */
-  #splitOutbound(): void {
-    const inside = this.#inside
-    const send = inside.sendRpc.bind(inside)
-    inside.sendRpc = (id, rpc) => {
-      if (rpc.messages.length < 2) return send(id, rpc)
-      const [first, ...parts] = batches(rpc.messages)
-      const isSent = send(id, { ...rpc, messages: first ?? [] })
-      return parts.reduce((ok, messages) => send(id, { subscriptions: [], messages }) && ok, isSent)
     }
   }
 
@@ -358,21 +293,6 @@ function pick({ peerId, privateKey, peerStore, connectionManager, logger }: Goss
   return { peerId, privateKey, peerStore, connectionManager, logger }
 }
 
-/**
- * A registrar that tells nothing of peers: we do, by their connections. libp2p's goes by identify, and takes a neighbour
- * out when an answer arrives that was given before it had started to gossip.
- */
-function deafRegistrar(registrar: Registrar): Registrar {
-  return new Proxy(registrar, {
-    get(target, name) {
-      if (name === 'register') return async () => 'deaf'
-      if (name === 'unregister') return () => undefined
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    }
-  })
-}
-
 const VERDICTS: Readonly<Record<GossipVerdict, TopicValidatorResult>> = {
   accept: TopicValidatorResult.Accept,
   ignore: TopicValidatorResult.Ignore,
@@ -390,26 +310,4 @@ function seqnoOf({ sequenceNumber }: SignedMessage): Uint8Array {
   const seqno = new Uint8Array(8)
   new DataView(seqno.buffer).setBigUint64(0, sequenceNumber)
   return seqno
-}
-
-/** Messages in order, each batch below half of what a neighbour takes; a single message always fits. */
-function batches<M extends { readonly data?: Uint8Array }>(messages: readonly M[]): M[][] {
-  const all: M[][] = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const message of messages) {
-    const size = (message.data?.length ?? 0) + 512
-    const last = all.at(-1)
-    if (
-      last === undefined ||
-      bytes + size > limits.MAX_GOSSIP_RPC_BYTES / 2 ||
-      last.length >= limits.MAX_GOSSIP_MESSAGES_PER_RPC
-    ) {
-      all.push([message])
-      bytes = size
-    } else {
-      last.push(message)
-      bytes += size
-    }
-  }
-  return all
 }

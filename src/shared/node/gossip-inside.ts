@@ -1,0 +1,104 @@
+import type { Connection, PeerId as Libp2pPeerId } from '@libp2p/interface'
+import type { Registrar } from '@libp2p/interface-internal'
+import { MAX_GOSSIP_MESSAGES_PER_RPC, MAX_GOSSIP_RPC_BYTES } from './gossip-limits.ts'
+import type { TOPIC_SCORE } from './gossip-score.ts'
+
+// gossipsub from inside, where it has no option for what we need: docs/decisions/0016-broadcast.md says what and why.
+
+interface Rpc {
+  subscriptions?: Array<{ readonly topic?: string }>
+  messages: Array<{ readonly topic: string; readonly data?: Uint8Array }>
+}
+
+/** What gossipsub keeps to itself and we need; the version is pinned. */
+export interface GossipInside {
+  readonly peers: Map<string, Libp2pPeerId>
+  readonly topics: ReadonlyMap<string, ReadonlySet<string>>
+  readonly mcache: { readonly size: number }
+  readonly seenCache: { readonly size: number }
+  readonly streamsInbound: ReadonlyMap<string, unknown>
+  readonly streamsOutbound: ReadonlyMap<string, unknown>
+  readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
+  readonly score: {
+    readonly peerStats: Map<string, { readonly connected: boolean; readonly knownIPs: Set<string> }>
+    readonly scoreCache: Map<string, unknown>
+    score(id: string): number
+    addPenalty(id: string, penalty: number, label: string): void
+    rejectMessage(id: string, ...rest: unknown[]): void
+    rejectInvalidMessage(id: string, ...rest: unknown[]): void
+    removeIPsForPeer(id: string, ips: Set<string>): void
+  }
+  readonly acceptFromWhitelist: Map<string, unknown>
+  protocols: string[]
+  outboundInflightQueue: { push(item: { peerId: Libp2pPeerId; connection: Connection }): void; end(): void }
+  getMeshPeers(topic: string): string[]
+  publish(
+    topic: string,
+    data: Uint8Array,
+    options: { readonly floodPublish: boolean }
+  ): Promise<{ readonly recipients: readonly Libp2pPeerId[] }>
+  handleReceivedRpc(from: Libp2pPeerId, rpc: Rpc): Promise<void>
+  sendRpc(id: string, rpc: Rpc): boolean
+  createOutboundStream(peerId: Libp2pPeerId, connection: Connection): Promise<void>
+  onPeerConnected(peerId: Libp2pPeerId, connection: Connection): void
+  onPeerDisconnected(peerId: Libp2pPeerId): void
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+/**
+ * A registrar that tells nothing of peers: we do, by their connections. libp2p's goes by identify, and takes a neighbour
+ * out when an answer arrives that was given before it had started to gossip.
+ */
+export function deafRegistrar(registrar: Registrar): Registrar {
+  return new Proxy(registrar, {
+    get(target, name) {
+      if (name === 'register') return async () => 'deaf'
+      if (name === 'unregister') return () => undefined
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+}
+
+/** gossipsub goes by a score for a second, and takes 128 RPCs on a good one, whatever they are. */
+export function biteAtOnce(inside: GossipInside): void {
+  const { score, acceptFromWhitelist } = inside
+  for (const name of ['rejectMessage', 'rejectInvalidMessage', 'addPenalty'] as const) {
+    const count = score[name].bind(score) as (id: string, ...rest: unknown[]) => void
+    score[name] = (id: string, ...rest: unknown[]) => {
+      count(id, ...rest)
+      score.scoreCache.delete(id)
+      acceptFromWhitelist.delete(id)
+    }
+  }
+}
+
+/** What a neighbour asked for goes out in RPCs it takes: gossipsub answers with one, of any length. */
+export function splitOutbound(inside: GossipInside): void {
+  const send = inside.sendRpc.bind(inside)
+  inside.sendRpc = (id, rpc) => {
+    if (rpc.messages.length < 2) return send(id, rpc)
+    const [first, ...parts] = batches(rpc.messages)
+    const isSent = send(id, { ...rpc, messages: first ?? [] })
+    return parts.reduce((ok, messages) => send(id, { subscriptions: [], messages }) && ok, isSent)
+  }
+}
+
+/** Messages in order, each batch below half of what a neighbour takes; a single message always fits. */
+function batches<M extends { readonly data?: Uint8Array }>(messages: readonly M[]): M[][] {
+  const all: M[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const message of messages) {
+    const size = (message.data?.length ?? 0) + 512
+    const last = all.at(-1)
+    if (last === undefined || bytes + size > MAX_GOSSIP_RPC_BYTES / 2 || last.length >= MAX_GOSSIP_MESSAGES_PER_RPC) {
+      all.push([message])
+      bytes = size
+    } else {
+      last.push(message)
+      bytes += size
+    }
+  }
+  return all
+}
