@@ -67,6 +67,46 @@ describe('what crosses on the way', () => {
   })
 })
 
+describe('an answer', () => {
+  it('that its giver takes back before it has left ends the request', async () => {
+    await using world = new World()
+    const ana = await world.talker({ clock: new ManualClock() })
+    const bob = await world.talker({ maxUnreceiptedMessages: 1 })
+    const heardBob = gate()
+    let count = 0
+    bob.deliver = async ({ request, value }) => {
+      if (value === 'first') {
+        const answer = await request?.ask('and you?')
+        void answer
+        return
+      }
+      count++
+      const cancel = new AbortController()
+      const answering = request?.respond('never', { signal: cancel.signal })
+      cancel.abort()
+      await answering
+      heardBob.open()
+    }
+    void ana.ask(bob, 'first').catch(() => undefined)
+    await world.network.settle()
+    await assert.rejects(ana.ask(bob, 'second', { timeoutMs: Number.POSITIVE_INFINITY }), { code: 'refused' })
+    assert.equal(count, 1)
+  })
+
+  it('in parts that its giver takes back half-way ends the request', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+    bob.deliver = async ({ request }) => {
+      const cancel = new AbortController()
+      await request?.respond(new Uint8Array(8 * MIB), {
+        signal: cancel.signal,
+        onProgress: ({ bytes }) => bytes > MIB && queueMicrotask(() => cancel.abort())
+      })
+    }
+    await assert.rejects(ana.ask(bob, 'a lot, please', { timeoutMs: Number.POSITIVE_INFINITY }), { code: 'refused' })
+  })
+})
+
 describe('the other side cannot hold what is over', () => {
   it('with a receipt for a value of which half is on its way', async () => {
     await using world = new World()

@@ -301,14 +301,23 @@ export class Outbox {
     if (at >= 0) {
       queue.splice(at, 1)
       this.#count(outgoing, -outgoing.value.body.length)
+      this.#refuseUnanswered(outgoing)
       this.#needs.wake()
       return
     }
     const isPartial = this.#dropTransfer(outgoing)
-    if (isPartial) this.#handed.delete(outgoing.id)
+    if (isPartial) {
+      this.#handed.delete(outgoing.id)
+      this.#refuseUnanswered(outgoing)
+    }
     const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
     if (isPartial || isAsked) this.say(cancelFrame(outgoing.id))
     else this.#needs.wake()
+  }
+
+  /** An answer that never gets there whole: whoever asked hears that none comes, and has its place back. */
+  #refuseUnanswered({ replyTo }: Outgoing): void {
+    if (replyTo !== undefined) this.refuse(replyTo, 'refused')
   }
 
   #requeue(outgoing: Outgoing): void {
