@@ -105,6 +105,22 @@ describe('an answer', () => {
     }
     await assert.rejects(ana.ask(bob, 'a lot, please', { timeoutMs: Number.POSITIVE_INFINITY }), { code: 'refused' })
   })
+
+  it('in parts keeps the request waiting for as long as parts come', async () => {
+    const clock = new ManualClock()
+    await using world = new World({ clock, latencyMs: 300 })
+    const [ana, bob] = [await world.talker({ clock }), await world.talker({ clock })]
+    bob.deliver = async ({ request }) => {
+      await request?.respond(new Uint8Array(8 * MIB))
+    }
+    let isOver = false
+    const asking = ana.ask(bob, 'a lot, please', { timeoutMs: 2000 }).finally(() => {
+      isOver = true
+    })
+    asking.catch(() => undefined)
+    for (let ms = 0; !isOver && ms < 120_000; ms += 100) await world.network.advance(clock, 100)
+    assert.equal(((await asking).value as Uint8Array).length, 8 * MIB)
+  })
 })
 
 describe('the other side cannot hold what is over', () => {

@@ -66,7 +66,10 @@ export class Exchange {
           this.#needs.onRefused?.(code)
           this.#needs.outbox.refuse(id, code)
         },
-        onProgress: (id, progress) => this.#needs.onProgress?.(id, progress),
+        onProgress: ({ id, replyTo }, progress) => {
+          if (replyTo !== undefined) this.#needs.outbox.onReplyProgress(replyTo)
+          this.#needs.onProgress?.(id, progress)
+        },
         onCancelled: id => this.#cancel(id, new MusterError('aborted', 'the other side does not wait any more'))
       },
       limits

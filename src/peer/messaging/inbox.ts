@@ -26,7 +26,7 @@ export interface InboxNeeds {
   onMessage(arrived: Arrived): void
   /** To be said to the other side. */
   onRefused(id: number, code: RefusalCode): void
-  onProgress(id: number, progress: Progress): void
+  onProgress(head: MessageHead, progress: Progress): void
   onCancelled(id: number): void
 }
 
@@ -130,7 +130,7 @@ export class Inbox {
   }
 
   #report({ head, parts, receivedBytes, size }: Transfer): void {
-    if (parts !== undefined) this.#needs.onProgress(head.id, { bytes: receivedBytes, totalBytes: size })
+    if (parts !== undefined) this.#needs.onProgress(head, { bytes: receivedBytes, totalBytes: size })
   }
 
   #arrived({ head, release }: Transfer, body: Uint8Array): void {

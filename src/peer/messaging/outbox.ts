@@ -158,6 +158,12 @@ export class Outbox {
     return true
   }
 
+  /** A part of an answer came. */
+  onReplyProgress(replyTo: number): void {
+    const asked = this.#asked.get(replyTo) ?? this.#handed.get(replyTo)
+    if (asked?.wantsReply === true) asked.restart()
+  }
+
   /** The stream never existed: what was handed to it waits again, in front. */
   takeBack(): void {
     const handed = [...this.#handed.values()].filter(outgoing => !outgoing.isSettled)

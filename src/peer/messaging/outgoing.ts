@@ -72,9 +72,14 @@ export class Outgoing {
     })
   }
 
+  /** Something went on: its time begins anew. */
+  restart(): void {
+    this.#deadline?.restart()
+  }
+
   progress(sentBytes: number): void {
     this.sentBytes = sentBytes
-    this.#deadline?.restart()
+    this.restart()
     this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
   }
 
