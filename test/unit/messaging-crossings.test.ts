@@ -140,6 +140,34 @@ describe('room for large values', () => {
   })
 })
 
+describe('a send that waits for a member', () => {
+  it('and may have arrived does not say that it was not sent', async () => {
+    const clock = new ManualClock()
+    await using world = new World()
+    const ana = await world.talker({ clock })
+    const bob = await world.talker({ address })
+    bob.deliver = message => {
+      bob.heard.push(message)
+      return gate().opened
+    }
+    const sending = assert.rejects(ana.send(bob, 1, { waitMs: 1000, timeoutMs: 60_000 }), {
+      code: 'gone',
+      message: /may have been delivered/
+    })
+    await eventually('it is there', () => bob.heard.length === 1)
+    await world.network.kill(bob.node)
+    let isOver = false
+    void sending.finally(() => {
+      isOver = true
+    })
+    await eventually('it ended', () => {
+      clock.advance(100)
+      return isOver
+    })
+    await sending
+  })
+})
+
 describe('the other side cannot hold what is over', () => {
   it('with a receipt for a value of which half is on its way', async () => {
     await using world = new World()

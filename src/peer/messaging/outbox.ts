@@ -339,7 +339,7 @@ export class Outbox {
         if (!isFailed(outgoing)) queue.push(outgoing)
         else {
           this.#count(outgoing, -outgoing.value.body.length)
-          outgoing.reject(error)
+          outgoing.reject(outgoing.mayHaveArrived ? perhapsSent(error) : error)
         }
       }
     }
@@ -371,4 +371,10 @@ export class Outbox {
   #sent({ id, handedAt }: Outgoing): { id: number; rttMs: number; answer: undefined } {
     return { id, rttMs: Math.max(0, this.#needs.now() - handedAt), answer: undefined }
   }
+}
+
+/** What waits may have been on a stream that broke: then nobody knows. */
+function perhapsSent(cause: MusterError): MusterError {
+  const text = 'the connection broke before the receipt came; the message may have been delivered or not'
+  return new MusterError('gone', text, { cause })
 }
