@@ -175,4 +175,24 @@ describe('the other side cannot hold what is over', () => {
     const bob = await rogue(world, channel => channel.send(receiptFrame(1)))
     await assert.rejects(ana.send(bob, new Uint8Array(4 * MIB)), { code: 'closed' })
   })
+
+  it('by never answering what its sender gave up long ago', async () => {
+    const clock = new ManualClock()
+    await using world = new World()
+    const ana = await world.talker({ clock })
+    const bob = await rogue(world, async channel => {
+      for await (const frame of channel.frames) messageFrameCodec.decode(frame)
+    })
+    const outcomes: string[] = []
+    for (let round = 0; round < 40; round++) {
+      const sending = ana.send(bob, new Uint8Array(MIB))
+      void sending.catch(thrown => outcomes.push(thrown.message))
+      await world.network.settle()
+      clock.advance(10_000)
+      await eventually('it was given up', () => outcomes.length === round + 1)
+    }
+    // 16 may be under way; the 17th is not sent, so that nothing has to be kept of it
+    assert.ok(outcomes.slice(0, 16).every(text => text.includes('may have been delivered')))
+    assert.ok(outcomes.slice(16).every(text => text.includes('was not sent')))
+  })
 })

@@ -311,7 +311,9 @@ export class Outbox {
       this.#needs.wake()
       return
     }
-    const isPartial = this.#dropTransfer(outgoing)
+    const isWhole = this.#handed.has(outgoing.id) && outgoing.sentBytes === outgoing.value.body.length
+    if (outgoing.isLarge && isWhole) this.#forgetBody(outgoing)
+    const isPartial = !isWhole && this.#dropTransfer(outgoing)
     if (isPartial) {
       this.#handed.delete(outgoing.id)
       this.#refuseUnanswered(outgoing)
@@ -319,6 +321,12 @@ export class Outbox {
     const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
     if (isPartial || isAsked) this.say(cancelFrame(outgoing.id))
     else this.#needs.wake()
+  }
+
+  /** It keeps its place until the other side says what came of it, which may be never; its bytes are not kept for that. */
+  #forgetBody(outgoing: Outgoing): void {
+    this.#needs.give(outgoing.value.body.length)
+    outgoing.forgetBody()
   }
 
   /** An answer that never gets there whole: whoever asked hears that none comes, and has its place back. */

@@ -26,7 +26,7 @@ export interface OutgoingOptions {
 
 /** One value on its way out, from the call that hands it in until that call is answered. */
 export class Outgoing {
-  readonly value: PackedValue
+  value: PackedValue
   readonly replyTo: number | undefined
   readonly wantsReply: boolean
   readonly waitUntil: number
@@ -81,6 +81,12 @@ export class Outgoing {
     this.sentBytes = sentBytes
     this.restart()
     this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+  }
+
+  /** All of it was sent and nobody waits for it any more. */
+  forgetBody(): void {
+    this.value = { ...this.value, body: new Uint8Array(0) }
+    this.sentBytes = 0
   }
 
   resolve(sent: Sent): void {
