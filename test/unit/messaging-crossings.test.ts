@@ -196,3 +196,31 @@ describe('the other side cannot hold what is over', () => {
     assert.ok(outcomes.slice(16).every(text => text.includes('was not sent')))
   })
 })
+
+describe('a callback of the user', () => {
+  it('that throws ends no send, and is raised as of a listener', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker(), await world.talker()]
+    await ana.send(bob, 'before')
+    // the test runner listens for uncaught errors too: ours alone for a moment
+    const others = process.listeners('uncaughtException')
+    const uncaught: string[] = []
+    process.removeAllListeners('uncaughtException')
+    process.on('uncaughtException', ({ message }) => uncaught.push(message))
+    const onProgress = (): void => {
+      throw new Error('mine')
+    }
+    try {
+      await Promise.all([
+        ana.send(bob, new Uint8Array(PART_BYTES + 1), { onProgress }),
+        ana.send(bob, new Uint8Array(PART_BYTES + 1))
+      ])
+      await eventually('both were raised', () => uncaught.length === 2)
+    } finally {
+      process.removeAllListeners('uncaughtException')
+      for (const other of others) process.on('uncaughtException', other)
+    }
+    assert.deepEqual(uncaught, ['mine', 'mine'])
+    assert.equal(ana.count.opens, 1)
+  })
+})

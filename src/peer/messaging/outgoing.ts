@@ -1,5 +1,6 @@
 import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
 import { MusterError } from '../../shared/core/errors.ts'
+import { reportUncaught } from '../../shared/core/lifecycle.ts'
 import { PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
 import type { Answer } from './exchange.ts'
@@ -80,7 +81,11 @@ export class Outgoing {
   progress(sentBytes: number): void {
     this.sentBytes = sentBytes
     this.restart()
-    this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+    try {
+      this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+    } catch (thrown) {
+      reportUncaught(thrown) // as of a listener: the stream is not its caller's alone
+    }
   }
 
   /** All of it was sent and nobody waits for it any more. */
