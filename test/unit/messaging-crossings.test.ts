@@ -166,6 +166,28 @@ describe('a send that waits for a member', () => {
     })
     await sending
   })
+
+  it('which takes each stream and closes it does not open one after the other', async () => {
+    const clock = new ManualClock()
+    await using world = new World()
+    const ana = await world.talker({ clock })
+    const bob = await rogue(world, channel => channel.close())
+    const sending = ana.send(bob, 1, { waitMs: 5000 })
+    sending.catch(() => undefined)
+    for (let turn = 0; turn < 20; turn++) await world.network.settle()
+    assert.ok(ana.count.opens < 5, `${ana.count.opens} streams`)
+    let isOver = false
+    void sending
+      .catch(() => undefined)
+      .finally(() => {
+        isOver = true
+      })
+    await eventually('it ended', () => {
+      clock.advance(100)
+      return isOver
+    })
+    await assert.rejects(sending, { code: 'gone' })
+  })
 })
 
 describe('the other side cannot hold what is over', () => {

@@ -43,6 +43,8 @@ export class Line {
   #exchange: Exchange | undefined
   #undoRetry: (() => void) | undefined
   #failures = 0
+  /** Answers there were when the stream before broke. */
+  #answersBefore = -1
 
   constructor(target: LineTarget, needs: LineNeeds) {
     this.#target = target
@@ -201,7 +203,11 @@ export class Line {
         clock.now()
       )
     }
-    this.#advance()
+    const isInVain = this.#outbox.answers === this.#answersBefore
+    this.#answersBefore = this.#outbox.answers
+    if (isInVain)
+      this.#retryLater() // it takes streams and breaks them: not one after the other
+    else this.#advance()
   }
 
   /** For those who wait for a member that is away. */

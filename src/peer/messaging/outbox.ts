@@ -33,6 +33,8 @@ export interface Terms {
 export class Outbox {
   /** What the other side said of itself, once it did. */
   terms: Terms = { encodings: 0, maxBytes: Number.POSITIVE_INFINITY }
+  /** Messages the other side has answered in some way. */
+  answers = 0
   readonly #needs: OutboxNeeds
   readonly #limits: MessagingLimits
   readonly #small: Outgoing[] = []
@@ -284,6 +286,7 @@ export class Outbox {
   #unhand(id: number): Outgoing {
     const outgoing = this.#handed.get(id)
     if (outgoing === undefined) throw new MusterError('protocol-violation', 'an answer to a message that was not sent')
+    this.answers++
     this.#handed.delete(id)
     if (!outgoing.isLarge) {
       this.#handedSmall--
