@@ -29,6 +29,8 @@ export class Context {
   readonly #outgoingBytes: Budget
   readonly #compression: Compression | undefined
   readonly #now: () => number
+  /** Outboxes in which a large value waits for room on its way to a peer. */
+  readonly #waiting = new Map<PeerId, Set<() => void>>()
   #lastId = 0
 
   constructor(clock: Clock, now: () => number, limits: MessagingLimits, compression: Compression | undefined) {
@@ -52,8 +54,8 @@ export class Context {
       {
         now: this.#now,
         nextId: () => ++this.#lastId,
-        take: bytes => this.#outgoingBytes.take(peerId, bytes),
-        give: bytes => this.#outgoingBytes.give(peerId, bytes),
+        take: bytes => this.#takeRoom(peerId, bytes, wake),
+        give: bytes => this.#giveRoom(peerId, bytes),
         wake
       },
       this.limits
@@ -89,6 +91,21 @@ export class Context {
       if (leftMs <= 0) throw new MusterError('timed-out', `not packed within ${maxMs} ms; the message was not sent`)
       return put(packed, leftMs)
     })
+  }
+
+  #takeRoom(peerId: PeerId, bytes: number, wake: () => void): boolean {
+    if (this.#outgoingBytes.take(peerId, bytes)) return true
+    const waiting = this.#waiting.get(peerId) ?? new Set()
+    this.#waiting.set(peerId, waiting.add(wake))
+    return false
+  }
+
+  /** Room is shared by all streams to a peer: whichever waits for it hears of it. */
+  #giveRoom(peerId: PeerId, bytes: number): void {
+    this.#outgoingBytes.give(peerId, bytes)
+    const waiting = this.#waiting.get(peerId) ?? []
+    this.#waiting.delete(peerId)
+    for (const wake of waiting) queueMicrotask(wake) // not in the midst of what gives it
   }
 
   /** See `unpack`. */

@@ -46,6 +46,8 @@ export class Line {
   #undoRetry: (() => void) | undefined
   #failures = 0
   #usedAt = 0
+  /** Messages that were answered when the stream before broke. */
+  #answeredBefore = -1
 
   constructor(target: LineTarget, needs: LineNeeds) {
     this.#target = target
@@ -218,7 +220,10 @@ export class Line {
       new MusterError('closed', again, { cause: thrown }),
       clock.now()
     )
-    this.#advance()
+    const isInVain = this.#outbox.answered === this.#answeredBefore
+    this.#answeredBefore = this.#outbox.answered
+    if (isInVain) this.#retryLater()
+    else this.#advance() // a member that takes streams and breaks them is not asked for one after the other
   }
 
   /** For those who wait for a member that is away. */

@@ -37,6 +37,8 @@ export interface Terms {
 export class Outbox {
   /** What the other side said of itself, once it did. */
   terms: Terms = { encodings: 0, maxBytes: Number.POSITIVE_INFINITY }
+  /** Messages the other side has answered in some way. */
+  answered = 0
   readonly #needs: OutboxNeeds
   readonly #limits: MessagingLimits
   readonly #answers = new Answers()
@@ -285,6 +287,7 @@ export class Outbox {
     if (outgoing === undefined || outgoing.sentBytes < outgoing.value.body.length) {
       throw new MusterError('protocol-violation', 'an answer to a message that was not sent, or not all of it')
     }
+    this.answered++
     this.#forget(outgoing)
     return outgoing
   }
@@ -309,13 +312,31 @@ export class Outbox {
   }
 
   #onGivenUp(outgoing: Outgoing): void {
-    if (!this.#queueOf(outgoing).remove(outgoing)) {
-      const isPartial = this.#dropTransfer(outgoing)
-      if (isPartial) this.#handed.delete(outgoing.id)
-      const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
-      if (isPartial || isAsked) this.#answers.cancel(outgoing.id)
+    if (this.#queueOf(outgoing).remove(outgoing)) {
+      this.#refuseUnanswered(outgoing)
+      this.#needs.wake()
+      return
     }
+    const isWhole = this.#handed.has(outgoing.id) && outgoing.sentBytes === outgoing.value.body.length
+    const isPartial = !isWhole && this.#dropTransfer(outgoing)
+    if (isPartial) {
+      this.#handed.delete(outgoing.id)
+      this.#refuseUnanswered(outgoing)
+    } else if (outgoing.isLarge && isWhole) this.#forgetBody(outgoing)
+    const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
+    if (isPartial || isAsked) this.#answers.cancel(outgoing.id)
     this.#needs.wake()
+  }
+
+  /** It keeps its place until the other side says what came of it, which may be never; its bytes are not kept for that. */
+  #forgetBody(outgoing: Outgoing): void {
+    this.#needs.give(outgoing.claimedBytes)
+    outgoing.forgetBody()
+  }
+
+  /** An answer that never gets there whole: whoever asked hears that none comes, and has its place back. */
+  #refuseUnanswered({ replyTo }: Outgoing): void {
+    if (replyTo !== undefined) this.refuse(replyTo, 'refused')
   }
 
   #requeue(outgoing: Outgoing): void {
@@ -325,7 +346,9 @@ export class Outbox {
 
   #failWaiting(error: MusterError, isFailed: (outgoing: Outgoing) => boolean): void {
     for (const queue of [this.#small, this.#large]) {
-      for (const outgoing of queue.takeOut(isFailed)) outgoing.reject(error)
+      for (const outgoing of queue.takeOut(isFailed)) {
+        outgoing.reject(outgoing.mayHaveArrived ? perhapsSent(error) : error)
+      }
     }
   }
 
@@ -343,4 +366,10 @@ export class Outbox {
   #sent({ id, handedAt }: Outgoing, answer?: Answer): Sent {
     return { id, rttMs: Math.max(0, this.#needs.now() - handedAt), answer }
   }
+}
+
+/** What waits may have been on a stream that broke: then nobody knows. */
+function perhapsSent(cause: MusterError): MusterError {
+  const text = 'the connection broke before the receipt came; the message may have been delivered or not'
+  return new MusterError('gone', text, { cause })
 }

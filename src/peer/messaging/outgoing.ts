@@ -1,5 +1,6 @@
 import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
 import type { MusterError } from '../../shared/core/errors.ts'
+import { reportUncaught } from '../../shared/core/lifecycle.ts'
 import { PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
 import type { PackedValue } from '../value.ts'
@@ -26,12 +27,12 @@ export interface OutgoingOptions {
 
 /** One value on its way out, from the call that hands it in until that call is answered. */
 export class Outgoing {
-  readonly value: PackedValue
+  value: PackedValue
   readonly replyTo: number | undefined
   readonly wantsReply: boolean
   readonly waitUntil: number
   /** What it takes at the other side, which has to unpack it. */
-  readonly claimedBytes: number
+  claimedBytes: number
   /** Longer than one part, packed or not: it may be overtaken, and is not said again. */
   readonly isLarge: boolean
   /** 0 while it was on no stream; what is said again over another one keeps its id. */
@@ -79,7 +80,18 @@ export class Outgoing {
   progress(sentBytes: number): void {
     this.sentBytes = sentBytes
     this.extend()
-    this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+    try {
+      this.#options.onProgress?.({ bytes: sentBytes, totalBytes: this.value.body.length })
+    } catch (thrown) {
+      reportUncaught(thrown) // as of a listener: the stream is not its caller's alone
+    }
+  }
+
+  /** All of it was sent and nobody waits for it any more. */
+  forgetBody(): void {
+    this.value = { ...this.value, body: new Uint8Array(0) }
+    this.sentBytes = 0
+    this.claimedBytes = 0
   }
 
   /** Something of it, or of its answer, went on. */
