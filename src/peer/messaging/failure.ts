@@ -34,3 +34,9 @@ export function connectError(thrown: unknown): MusterError {
   if (error.code === 'timed-out' || error.code === 'network-mismatch' || error.code === 'closed') return error
   return error.code === 'unreachable' ? error : new MusterError('unreachable', undefined, { cause: thrown })
 }
+
+/** What waits may have been on a stream that broke: then nobody knows. */
+export function perhapsSent(cause: MusterError): MusterError {
+  const text = 'the connection broke before the receipt came; the message may have been delivered or not'
+  return new MusterError('gone', text, { cause })
+}

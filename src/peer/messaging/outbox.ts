@@ -2,10 +2,11 @@ import { MusterError } from '../../shared/core/errors.ts'
 import { type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
 import { Answers } from './answers.ts'
 import type { Answer } from './exchange.ts'
-import { refusalError } from './failure.ts'
+import { perhapsSent, refusalError } from './failure.ts'
 import { messageFrame, partFrame, type RefusalCode } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
 import type { Outgoing, Sent } from './outgoing.ts'
+import { Transfers } from './transfers.ts'
 import { Waiting } from './waiting.ts'
 
 export interface OutboxNeeds {
@@ -48,7 +49,7 @@ export class Outbox {
   readonly #handed = new Map<number, Outgoing>()
   #handedSmall = 0
   #handedBytes = 0
-  readonly #transfers: Outgoing[] = []
+  readonly #transfers: Transfers
   readonly #asked = new Map<number, Outgoing>()
   #openAsks = 0
   #lastHanded = 0
@@ -59,6 +60,7 @@ export class Outbox {
     this.#limits = limits
     this.#small = new Waiting(limits.maxWaitingMessages, limits.maxWaitingBytes)
     this.#large = new Waiting(limits.maxWaitingMessages, limits.maxPeerBytes)
+    this.#transfers = new Transfers(limits.maxTransfers)
   }
 
   /** Nothing waits here, and nothing is due from the other side. */
@@ -245,20 +247,17 @@ export class Outbox {
   #nextPart(): Uint8Array | undefined {
     const { first } = this.#large
     // ids only go up: what is said again under its old one comes before anything new
-    const isFree = this.#transfers.length < this.#limits.maxTransfers && (this.#small.first?.id ?? 0) === 0
+    const isFree = this.#transfers.hasPlace && (this.#small.first?.id ?? 0) === 0
     if (first !== undefined && isFree && this.#needs.take(first.claimedBytes)) {
       this.#large.shift()
-      this.#transfers.push(first)
-      const part = first.value.body.subarray(0, PART_BYTES)
+      const part = this.#transfers.begin(first)
       const frame = this.#hand(first, part)
       first.progress(part.length)
       return frame
     }
-    const at = this.#transfers.findIndex(({ value, sentBytes }) => sentBytes < value.body.length)
-    const outgoing = this.#transfers[at]
-    if (outgoing === undefined) return undefined
-    this.#transfers.push(...this.#transfers.splice(at, 1)) // the others first, next time
-    const part = outgoing.value.body.subarray(outgoing.sentBytes, outgoing.sentBytes + PART_BYTES)
+    const next = this.#transfers.next()
+    if (next === undefined) return undefined
+    const { outgoing, part } = next
     outgoing.progress(outgoing.sentBytes + part.length)
     return partFrame(outgoing.id, part)
   }
@@ -304,9 +303,7 @@ export class Outbox {
 
   /** True when a part of it was still to be sent. */
   #dropTransfer(outgoing: Outgoing): boolean {
-    const at = this.#transfers.indexOf(outgoing)
-    if (at < 0) return false
-    this.#transfers.splice(at, 1)
+    if (!this.#transfers.remove(outgoing)) return false
     this.#needs.give(outgoing.claimedBytes)
     return outgoing.sentBytes < outgoing.value.body.length
   }
@@ -359,17 +356,11 @@ export class Outbox {
     this.#handedSmall = 0
     this.#handedBytes = 0
     this.#lastHanded = 0
-    for (const outgoing of [...this.#transfers]) this.#dropTransfer(outgoing)
+    for (const { claimedBytes } of this.#transfers.removeAll()) this.#needs.give(claimedBytes)
     this.#answers.take()
   }
 
   #sent({ id, handedAt }: Outgoing, answer?: Answer): Sent {
     return { id, rttMs: Math.max(0, this.#needs.now() - handedAt), answer }
   }
-}
-
-/** What waits may have been on a stream that broke: then nobody knows. */
-function perhapsSent(cause: MusterError): MusterError {
-  const text = 'the connection broke before the receipt came; the message may have been delivered or not'
-  return new MusterError('gone', text, { cause })
 }
