@@ -1,5 +1,4 @@
 import { MusterError } from '../../shared/core/errors.ts'
-import { type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
 import { Answers } from './answers.ts'
 import type { Answer } from './exchange.ts'
 import { perhapsSent, refusalError } from './failure.ts'
@@ -19,8 +18,6 @@ export interface OutboxNeeds {
   /** There is something new to say. */
   wake(): void
 }
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** What the other side of a stream said of itself. */
 export interface Terms {
@@ -263,21 +260,11 @@ export class Outbox {
   }
 
   #hand(outgoing: Outgoing, body: Uint8Array): Uint8Array {
-    const { value, replyTo, wantsReply, waitUntil, isLarge } = outgoing
     if (outgoing.id === 0) outgoing.id = this.#needs.nextId() // what is said again keeps its id
     outgoing.handedAt = this.#needs.now()
     this.#handed.set(outgoing.id, outgoing)
     this.#lastHanded = outgoing.id
-    const head: Writable<MessageHead> = { id: outgoing.id, kind: value.kind, body }
-    if (replyTo !== undefined) head.replyTo = replyTo
-    if (wantsReply) head.wantsReply = true
-    if (value.body.length > PART_BYTES) head.size = value.body.length
-    if (value.encoding !== undefined) {
-      head.encoding = value.encoding
-      head.rawSize = value.rawSize
-    }
-    if (waitUntil > 0 && !isLarge && !wantsReply) head.mayRepeat = true
-    return messageFrame(head)
+    return messageFrame(outgoing.head(body))
   }
 
   /** @throws MusterError `protocol-violation` when it was not sent, or not all of it: nobody can have taken it. */

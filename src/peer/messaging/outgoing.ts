@@ -1,11 +1,13 @@
 import type { Deadline, Deadlines } from '../../shared/core/deadlines.ts'
 import type { MusterError } from '../../shared/core/errors.ts'
 import { reportUncaught } from '../../shared/core/lifecycle.ts'
-import { PART_BYTES } from '../../shared/wire/message.ts'
+import { type MessageHead, PART_BYTES } from '../../shared/wire/message.ts'
 import type { Progress } from '../api.ts'
 import type { PackedValue } from '../value.ts'
 import type { Answer } from './exchange.ts'
 import { givenUp } from './failure.ts'
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** How a call ended well: with a receipt, and for a request with the answer. */
 export interface Sent {
@@ -75,6 +77,21 @@ export class Outgoing {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /** What it says at its head, with the first part of its value. */
+  head(body: Uint8Array): MessageHead {
+    const { value, replyTo, wantsReply } = this
+    const head: Writable<MessageHead> = { id: this.id, kind: value.kind, body }
+    if (replyTo !== undefined) head.replyTo = replyTo
+    if (wantsReply) head.wantsReply = true
+    if (value.body.length > PART_BYTES) head.size = value.body.length
+    if (value.encoding !== undefined) {
+      head.encoding = value.encoding
+      head.rawSize = value.rawSize
+    }
+    if (this.waitUntil > 0 && !this.isLarge && !wantsReply) head.mayRepeat = true
+    return head
   }
 
   progress(sentBytes: number): void {
