@@ -8,9 +8,9 @@ import { encodeValue, type PackedValue } from '../value.ts'
 import { Budget } from './budget.ts'
 import { givenUp } from './failure.ts'
 import type { MessagingLimits } from './limits.ts'
-import { Outbox, type Terms } from './outbox.ts'
+import { Outbox } from './outbox.ts'
 import { Outgoing, type Sent } from './outgoing.ts'
-import { type Compression, pack, type Unpacked, unpack } from './pack.ts'
+import { type Compression, pack, type Terms, type Unpacked, unpack } from './pack.ts'
 
 export interface HandOptions extends SendOptions {
   readonly replyTo?: number

@@ -5,6 +5,7 @@ import { perhapsSent, refusalError } from './failure.ts'
 import { messageFrame, partFrame, type RefusalCode } from './frame.ts'
 import type { MessagingLimits } from './limits.ts'
 import type { Outgoing, Sent } from './outgoing.ts'
+import type { Terms } from './pack.ts'
 import { Transfers } from './transfers.ts'
 import { Waiting } from './waiting.ts'
 
@@ -17,14 +18,6 @@ export interface OutboxNeeds {
   give(bytes: number): void
   /** There is something new to say. */
   wake(): void
-}
-
-/** What the other side of a stream said of itself. */
-export interface Terms {
-  /** The sum of the encodings it reads. */
-  readonly encodings: number
-  /** Longest value it takes, in bytes. */
-  readonly maxBytes: number
 }
 
 /**

@@ -13,6 +13,14 @@ export interface Compression {
   decompress(encoding: number, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array>
 }
 
+/** What the other side of a stream said of itself. */
+export interface Terms {
+  /** The sum of the encodings it reads. */
+  readonly encodings: number
+  /** Longest value it takes, in bytes. */
+  readonly maxBytes: number
+}
+
 export type Unpacked = ReturnType<typeof decodeValue>
 
 /**
