@@ -235,6 +235,24 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
       assert.equal(await seen.promise, wanted)
     })
 
+    it('makes the sender of empty frames wait too', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await connected(net)
+      bob.handle(PROTOCOL, HANDLING, () => undefined)
+      const channel = await ana.open(bob.peerId, PROTOCOL, LIMITS)
+      const TOO_MANY = 1_500_000
+      let accepted = 0
+      const sending = (async () => {
+        for (; accepted < TOO_MANY; accepted++) {
+          await channel.send(new Uint8Array(0))
+          if (accepted % 5_000 === 0) await new Promise(resolve => setImmediate(resolve))
+        }
+      })()
+      sending.catch(() => undefined) // the channel breaks at the end
+      await stands(() => accepted)
+      assert.ok(accepted < TOO_MANY, `${accepted} frames accepted`)
+    })
+
     it('lets a waiting sender know when the channel breaks', TEST, async () => {
       await using net = await make()
       const [ana, bob] = await connected(net)

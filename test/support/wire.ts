@@ -22,6 +22,8 @@ export class WireEnd extends AbstractMultiaddrConnection {
   writes = 0
   /** Everything that was handed to it. */
   readonly written: Uint8Array[] = []
+  /** As a TCP connection has one, which tells how much it still needs. */
+  readonly socket: { readonly writableLength: number }
   readonly faults: WireFaults
   readonly #random: Random
   #underWay: Uint8Array[] = []
@@ -34,13 +36,19 @@ export class WireEnd extends AbstractMultiaddrConnection {
   constructor(direction: 'inbound' | 'outbound', faults: WireFaults, random: Random) {
     super({ direction, remoteAddr: multiaddr('/ip4/127.0.0.1/tcp/1'), log: quietLogger.forComponent('wire') })
     this.faults = faults
+    const length = (): number => this.#underWayBytes
+    this.socket = {
+      get writableLength() {
+        return length()
+      }
+    }
     this.#random = random
   }
 
   override sendData(data: Uint8ArrayList): SendResult {
-    const bytes = data.slice()
+    const bytes = data.subarray() // not a copy: who writes into it before it is delivered changes what is delivered
     this.writes++
-    this.written.push(bytes)
+    this.written.push(bytes.slice())
     this.#underWay.push(bytes)
     this.#underWayBytes += bytes.length
     this.#tick()

@@ -5,7 +5,7 @@ import { MusterError } from '../core/errors.ts'
 import { LENGTH_BYTES } from './noise-parser.ts'
 
 /** A connection without encryption. All of libp2p's say how their halves are, though their interface does not. */
-export type RawStream = MessageStream & Pick<Stream, 'readStatus' | 'writeStatus'>
+export type RawStream = MessageStream & Pick<Stream, 'readStatus' | 'writeStatus' | 'writeBufferLength'>
 
 /**
  * A connection as its Noise handshake sees it: so many messages to read, and nothing behind them. The other side may

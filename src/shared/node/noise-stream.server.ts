@@ -18,10 +18,9 @@ const WRITE_BYTES = 16 * MESSAGE_BYTES
 
 const pages = new Pages(WRITE_BYTES + (WRITE_BYTES / MESSAGE_BYTES) * (LENGTH_BYTES + TAG_BYTES))
 
-/** What libp2p's TCP connection has below. It takes bytes with fewer detours, and tells when it needs them no more. */
+/** What libp2p's TCP connection has below: it tells whether it still needs the bytes it was given. */
 interface Socket {
   readonly writableLength: number
-  write(bytes: Uint8Array): boolean
 }
 
 export interface NoiseKeys {
@@ -134,12 +133,15 @@ export class NoiseStream extends AbstractMessageStream {
 
   #write(): boolean {
     const page = pages.take()
-    const bytes = page.subarray(0, this.#seal(page))
-    if (this.#socket === undefined) return this.#stream.send(bytes) // it may keep them: the page is not ours any more
-    const hasRoom = this.#socket.write(bytes)
-    if (this.#socket.writableLength === 0) pages.giveBack(page)
+    const hasRoom = this.#stream.send(page.subarray(0, this.#seal(page)))
+    if (this.#isTaken()) pages.giveBack(page)
     else this.#pageUnderWay = page
     return hasRoom
+  }
+
+  /** True when the operating system has all bytes that were written. Who has no socket below may keep them for ever. */
+  #isTaken(): boolean {
+    return this.#socket?.writableLength === 0 && this.#stream.writeBufferLength === 0
   }
 
   /** Fills `page` with messages of what waits, encrypted where they lie; returns where they end. */
@@ -186,7 +188,7 @@ export class NoiseStream extends AbstractMessageStream {
 
   #onDrain(): void {
     this.writableNeedsDrain = false
-    if (this.#pageUnderWay !== undefined && this.#socket?.writableLength === 0) pages.giveBack(this.#pageUnderWay)
+    if (this.#pageUnderWay !== undefined && this.#isTaken()) pages.giveBack(this.#pageUnderWay)
     this.#pageUnderWay = undefined
     this.#flush()
     if (!this.writableNeedsDrain) this.safeDispatchEvent('drain')
