@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { createBootstrap } from '../../src/bootstrap/bootstrap.ts'
 import type { Value } from '../../src/peer/api.ts'
+import { createPeer } from '../../src/peer/peer.ts'
 import { testnet } from '../../src/testnet.ts'
+import { crier, SQUARE, texts } from '../support/criers.ts'
 import { eventually } from '../support/eventually.ts'
+import { ourNode, placeOf, Scope } from '../support/plain.ts'
 import { allMeet, type Seat, sit } from '../support/topics.ts'
 
 const TEST = { timeout: 60_000 }
@@ -78,4 +82,26 @@ describe('a broadcast', () => {
     const { peers, acknowledged } = await ana.group.broadcast('anybody?', { ackMs: 1 })
     assert.deepEqual([peers, acknowledged], [0, []])
   })
+})
+
+describe('--keep', () => {
+  for (const program of ['bootstrap', 'peer'] as const) {
+    it(`makes a ${program} pass on broadcasts of a topic it has not joined, and of no other`, TEST, async () => {
+      await using scope = new Scope()
+      const settings = { memory: true, listen: '127.0.0.1:0', bootstrap: [], http: 'off', keep: [SQUARE.name] }
+      const keeper = scope.own(await (program === 'bootstrap' ? createBootstrap(settings) : createPeer(settings)))
+      const idle = scope.own(await createBootstrap({ ...settings, keep: [] }))
+      const [ana, ben] = await Promise.all(
+        Array.from({ length: 2 }, async () => await crier(scope, await ourNode(scope, { network: 'muster' })))
+      )
+      assert.ok(ana !== undefined && ben !== undefined)
+      for (const { node } of [ana, ben]) {
+        for (const other of [keeper.node, idle.node]) await node.connect(placeOf(other))
+      }
+      await eventually('both are its neighbours', () => keeper.node.gossip.neighbours(SQUARE.id).length === 2)
+      await ana.say('by way of the keeper')
+      await eventually('ben hears it', () => texts(ben).length === 1)
+      assert.equal(idle.node.gossip.running, undefined, 'who keeps nothing does not even load it')
+    })
+  }
 })

@@ -29,7 +29,7 @@ export type Step = 'fresh' | 'replay' | 'clock' | 'rate'
 
 /** What a broadcast costs of its author's rate. */
 export function broadcastCost(bytes: number): number {
-  return 1 + bytes / BROADCAST_BYTES_PER_TOKEN
+  return 1 + Math.floor(bytes / BROADCAST_BYTES_PER_TOKEN)
 }
 
 /**

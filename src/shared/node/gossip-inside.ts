@@ -20,9 +20,10 @@ export interface GossipInside {
   readonly streamsOutbound: ReadonlyMap<string, unknown>
   readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
   readonly score: {
-    readonly peerStats: Map<string, { readonly connected: boolean; readonly knownIPs: Set<string> }>
+    readonly peerStats: Map<string, { connected: boolean; readonly knownIPs: Set<string> }>
     readonly scoreCache: Map<string, unknown>
     score(id: string): number
+    addPeer(id: string): void
     addPenalty(id: string, penalty: number, label: string): void
     rejectMessage(id: string, ...rest: unknown[]): void
     rejectInvalidMessage(id: string, ...rest: unknown[]): void
@@ -71,6 +72,16 @@ export function biteAtOnce(inside: GossipInside): void {
       score.scoreCache.delete(id)
       acceptFromWhitelist.delete(id)
     }
+  }
+}
+
+/** gossipsub keeps a bad score of whoever has gone, and gives it a new one when it comes back. */
+export function keepScores({ score }: GossipInside): void {
+  const add = score.addPeer.bind(score)
+  score.addPeer = id => {
+    const kept = score.peerStats.get(id)
+    if (kept === undefined) add(id)
+    else kept.connected = true
   }
 }
 

@@ -39,5 +39,5 @@ export const GOSSIP_MEND_MS = 1_000
 
 /** What a message costs of a rate: one, and one more for each {@link GOSSIP_BYTES_PER_TOKEN}. */
 export function gossipCost(bytes: number): number {
-  return 1 + bytes / GOSSIP_BYTES_PER_TOKEN
+  return 1 + Math.floor(bytes / GOSSIP_BYTES_PER_TOKEN)
 }

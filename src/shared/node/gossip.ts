@@ -9,13 +9,14 @@ import type {
   TypedEventTarget
 } from '@libp2p/interface'
 import type { ConnectionManager, Registrar } from '@libp2p/interface-internal'
+import { peerIdFromString } from '@libp2p/peer-id'
 import type { PeerId } from '../core/address.ts'
 import { MusterError } from '../core/errors.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import type { TopicId } from '../core/topic.ts'
 import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
 import { TokenBuckets } from './buckets.ts'
-import { biteAtOnce, deafRegistrar, type GossipInside, splitOutbound } from './gossip-inside.ts'
+import { biteAtOnce, deafRegistrar, type GossipInside, keepScores, splitOutbound } from './gossip-inside.ts'
 import * as limits from './gossip-limits.ts'
 import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
 import type { GossipMessage, GossipVerdict, Published } from './port.ts'
@@ -78,6 +79,8 @@ class Gossipsub implements RunningGossip {
     limits.MAX_RATED_NEIGHBOURS
   )
   readonly #opening = new Set<string>()
+  /** Connected peers that have gossiped with us. */
+  readonly #gossiping = new Set<string>()
   readonly #undo: Undo[] = []
 
   constructor(components: GossipComponents, init: GossipInit) {
@@ -111,6 +114,7 @@ class Gossipsub implements RunningGossip {
     this.#inside = this.#pubsub as unknown as GossipInside
     this.#inside.protocols = this.#inside.protocols.filter(protocol => protocol !== '/meshsub/1.0.0') // knows no back-off
     biteAtOnce(this.#inside)
+    keepScores(this.#inside)
     this.#guardInbound()
     splitOutbound(this.#inside)
   }
@@ -225,6 +229,7 @@ class Gossipsub implements RunningGossip {
     const prefix = gossipTopicPrefix(this.#init.network)
     inside.handleReceivedRpc = async (from, rpc) => {
       const id = from.toString()
+      if (!inside.peers.has(id)) return // it has gone: what it subscribed to now would be remembered for ever
       const now = this.#init.now()
       if (rpc.subscriptions !== undefined) {
         rpc.subscriptions = rpc.subscriptions.filter(
@@ -265,14 +270,16 @@ class Gossipsub implements RunningGossip {
     this.#dropScore(id, stats.knownIPs) // nothing against it: not worth keeping for each stranger that ever called
   }
 
-  /** A stream broke while its connection goes on: too much unsent, or an RPC over the limit. */
+  /** A stream broke while its connection goes on: too much unsent, an RPC over the limit, the end of a second connection. */
   #mend(): void {
-    const { streamsInbound, streamsOutbound, peers, score } = this.#inside
-    for (const id of streamsInbound.keys()) {
-      const peerId = peers.get(id)
-      if (streamsOutbound.has(id) || peerId === undefined) continue
-      const connection = this.#components.connectionManager.getConnections(peerId).find(each => each.status === 'open')
-      if (connection !== undefined) void this.#openOutbound(peerId, connection)
+    const { streamsOutbound, score } = this.#inside
+    for (const id of streamsOutbound.keys()) this.#gossiping.add(id)
+    for (const id of this.#gossiping) {
+      if (streamsOutbound.has(id)) continue
+      const connections = this.#components.connectionManager.getConnections(peerIdFromString(id))
+      const connection = connections.find(each => each.status === 'open')
+      if (connection === undefined) this.#gossiping.delete(id)
+      else this.#meet(connection)
     }
     for (const [id, { connected, knownIPs }] of score.peerStats) {
       if (score.peerStats.size <= limits.MAX_GOSSIP_SCORES) break
