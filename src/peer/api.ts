@@ -82,10 +82,13 @@ export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
   /**
    * Writes bytes, in call order. Resolves when there is room for more; the bytes may be reused then.
    * @throws MusterError `closed` when the stream is over, its half was ended, or the other side reads no more; `gone`;
-   *   `limit-reached` when 16 MiB of writes wait that nobody awaited.
+   *   `limit-reached` when 16 MiB of writes wait that nobody awaited, which aborts the stream.
    */
   write(bytes: Uint8Array): Promise<void>
-  /** Ends our half once everything is sent: the other side's iteration ends. Reading goes on. */
+  /**
+   * Ends our half once everything is sent: the other side's iteration ends. Reading goes on.
+   * @throws MusterError `closed` | `gone` when something written was not sent.
+   */
   end(): Promise<void>
   /**
    * Ends our half, drops what was not read, and waits until the other side has everything; 30 s at most.

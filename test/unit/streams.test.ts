@@ -152,16 +152,30 @@ describe('a raw stream', () => {
     )
   })
 
-  it('takes a large write whole, and refuses a flood that nobody awaits', async () => {
+  it('takes a large write whole, and breaks by a flood that nobody awaits, without a hole', async () => {
     await using world = new StreamWorld()
-    const { here, there } = await world.pair()
+    const { ana, bob, here, there } = await world.pair()
     const large = new Uint8Array(MAX_UNSENT_BYTES + 5)
-    const first = here.write(large)
-    await assert.rejects(here.write(Uint8Array.of(1)), { code: 'limit-reached' })
     const read = bytesOf(there)
-    await first
+    await here.write(large)
     await here.end()
     assert.equal((await read).length, large.length)
+
+    const again = await ana.open(bob, 'pipe')
+    const first = again.write(large)
+    await assert.rejects(again.write(Uint8Array.of(1)), { code: 'limit-reached' })
+    await assert.rejects(first, { code: 'limit-reached' })
+    await assert.rejects(again.end(), { code: 'limit-reached' })
+  })
+
+  it('broken fails no program that awaits only the end of its writes, and that end says so', async () => {
+    await using world = new StreamWorld()
+    const { here, there } = await world.pair()
+    void here.write(numbered(900_000))
+    const ending = here.end()
+    for await (const _piece of there) break
+    await assert.rejects(ending, { code: 'closed', message: /reads no more/ })
+    void here.write(utf8('x'))
   })
 
   it('is iterated once, and takes bytes only', async () => {
@@ -306,6 +320,18 @@ describe('a member that is gone', () => {
     assert.equal(Buffer.from(value).toString(), 'before')
     clock.advance(5000)
     assert.equal(here.signal.reason.code, 'gone')
+  })
+
+  it('with a goodbye after its end: what it wrote can be read whenever', async () => {
+    const clock = new ManualClock()
+    await using world = new StreamWorld()
+    const { ana, bob, here, there } = await world.pair({ clock })
+    await there.write(utf8('all'))
+    await Promise.all([there.end(), here.end()])
+    ana.streams.drop(LOBBY.id, bob.node.peerId, 'goodbye')
+    await eventually('all has come', () => ana.outcomes.length === 1)
+    clock.advance(5000)
+    assert.equal((await bytesOf(here)).toString(), 'all')
   })
 
   it('killed: whoever reads or writes hears `closed`', async () => {

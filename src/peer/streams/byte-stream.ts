@@ -64,6 +64,7 @@ export class RawStream implements ByteStream {
     })
     this.#outbox = new Outbox(channel, {
       maxWaitingBytes: limits.maxUnsentBytes,
+      onOverflow: error => this.abort(error),
       onSent: () => this.#finishWhenDone()
     })
     this.#delivered.promise.catch(() => undefined) // whoever closes hears of it
@@ -106,7 +107,7 @@ export class RawStream implements ByteStream {
     const stop = this.#clock.after(this.#limits.closeTimeoutMs, () => this.abort(error))
     await this.#delivered.promise.catch(() => undefined)
     stop()
-    this.abort(error)
+    if (!this.#isOver) this.abort(error)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {

@@ -4,7 +4,7 @@ import { DEFAULT_DEADLINE_MS } from '../../shared/core/signals.ts'
 
 /** Bytes that came and were not read before the stream is paused; flow control below then stops the sender. */
 export const MAX_UNREAD_BYTES = 131_072
-/** Bytes of writes that wait on one stream; the next one fails with `limit-reached`. A single write always fits. */
+/** Bytes of writes that wait on one stream; one more aborts it with `limit-reached`. A single write always fits. */
 export const MAX_UNSENT_BYTES = 16_777_216
 /** Raw streams one connection may have open towards us before the stack below resets more. */
 export const MAX_RAW_STREAMS_PER_CONNECTION = 64

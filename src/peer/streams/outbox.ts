@@ -14,6 +14,8 @@ interface Write {
 export interface OutboxInit {
   /** Bytes that may wait behind a write that waits already. */
   readonly maxWaitingBytes: number
+  /** More waits than may; must fail the stream. */
+  onOverflow(error: MusterError): void
   /** The end of our half, or a control frame, is in the channel. */
   onSent(): void
 }
@@ -29,13 +31,15 @@ export class Outbox {
   #hasSentEnd = false
   #sentControls = 0
   #failure: MusterError | undefined
+  /** Why writes were given up, if any were. */
+  #givenUp: MusterError | undefined
   #isSending = false
   readonly #ended = Promise.withResolvers<void>()
 
   constructor(channel: Channel, init: OutboxInit) {
     this.#channel = channel
     this.#init = init
-    this.#ended.promise.catch(() => undefined) // whoever ends hears of it
+    void forWhoeverAwaits(this.#ended.promise)
   }
 
   /** Nothing more is written. */
@@ -49,7 +53,7 @@ export class Outbox {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    if (this.#failure !== undefined) return forWhoeverAwaits(Promise.reject(this.#failure))
     if (this.hasEnded) return Promise.reject(new MusterError('closed', 'this half of the stream was ended'))
     if (!(bytes instanceof Uint8Array)) {
       return Promise.reject(new MusterError('value-invalid', `a stream takes a Uint8Array, not a ${typeof bytes}`))
@@ -57,17 +61,20 @@ export class Outbox {
     if (bytes.length === 0) return Promise.resolve()
     const { maxWaitingBytes } = this.#init
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes.length > maxWaitingBytes) {
+      // refusing this one write would leave a hole where nobody looks at what it answers
       const what = `${this.#waitingBytes} bytes of writes wait already; await them`
-      return Promise.reject(new MusterError('limit-reached', what))
+      this.#init.onOverflow(new MusterError('limit-reached', what))
+      return this.write(bytes)
     }
     this.#waitingBytes += bytes.length
-    return new Promise((resolve, reject) => {
+    const written = new Promise<void>((resolve, reject) => {
       this.#writes.push({ bytes, at: 0, resolve, reject })
-      void this.#send()
     })
+    void this.#send()
+    return forWhoeverAwaits(written)
   }
 
-  /** Resolves once everything written, and `frame` behind it, is in the channel. */
+  /** Resolves once everything written, and `frame` behind it, is in the channel; rejects when a write was given up. */
   end(frame: Uint8Array): Promise<void> {
     if (this.#failure === undefined && !this.hasEnded) {
       this.#endFrame = frame
@@ -129,7 +136,8 @@ export class Outbox {
   async #sendEnd(frame: Uint8Array): Promise<void> {
     this.#hasSentEnd = true
     await this.#channel.send(frame)
-    this.#ended.resolve()
+    if (this.#givenUp !== undefined) this.#ended.reject(this.#givenUp)
+    else this.#ended.resolve()
     this.#init.onSent()
   }
 
@@ -157,7 +165,14 @@ export class Outbox {
   }
 
   #rejectWrites(error: MusterError): void {
+    if (this.#writes.length > 0) this.#givenUp ??= error
     for (const write of this.#writes.splice(0)) write.reject(error)
     this.#waitingBytes = 0
   }
+}
+
+/** The other side can break a stream at any time: that must not end a program which awaits only the end of its writes. */
+function forWhoeverAwaits<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined)
+  return promise
 }

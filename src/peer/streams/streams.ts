@@ -129,7 +129,8 @@ export function createStreams(needs: StreamsNeeds, options: Partial<StreamLimits
         if (stream.topicId !== topicId || stream.peerId !== peerId) continue
         if (reason === 'lost') stream.abort(gone)
         else {
-          const stop = clock.after(limits.goodbyeTimeoutMs, () => stream.abort(gone))
+          // one that has ended meanwhile may still be read
+          const stop = clock.after(limits.goodbyeTimeoutMs, () => streams.has(stream) && stream.abort(gone))
           stream.signal.addEventListener('abort', stop, { once: true })
         }
       }
