@@ -126,6 +126,15 @@ export class World extends Scope {
   }
 }
 
+/** A peer that takes message streams and does with them as it likes. */
+export async function rogue(world: World, serve: (channel: Channel) => void | Promise<void>): Promise<Talker> {
+  const talker = await world.talker()
+  await talker.messaging.close()
+  const limits = { maxFrameBytes: MAX_MESSAGE_FRAME_BYTES, maxInboundPerConnection: 64 }
+  talker.node.handle(MESSAGE_PROTOCOL, limits, serve)
+  return talker
+}
+
 /** A promise and its ends, for an application that takes its time. */
 export function gate(): { readonly opened: Promise<void>; open(): void } {
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -3,26 +3,12 @@ import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { receiptFrame } from '../../src/peer/messaging/frame.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
-import type { Channel } from '../../src/shared/node/port.ts'
-import {
-  MAX_MESSAGE_FRAME_BYTES,
-  MESSAGE_PROTOCOL,
-  messageFrameCodec,
-  PART_BYTES
-} from '../../src/shared/wire/message.ts'
+import { messageFrameCodec, PART_BYTES } from '../../src/shared/wire/message.ts'
 import { eventually } from '../support/eventually.ts'
-import { ATTIC, gate, LOBBY, type Talker, World } from '../support/messaging-world.ts'
+import { ATTIC, gate, LOBBY, rogue, World } from '../support/messaging-world.ts'
 
 const MIB = 1_048_576
 const address = '/ip4/10.9.9.9/tcp/4001'
-
-/** A peer that takes message streams and does with them as it likes. */
-async function rogue(world: World, serve: (channel: Channel) => void | Promise<void>): Promise<Talker> {
-  const talker = await world.talker()
-  await talker.messaging.close()
-  talker.node.handle(MESSAGE_PROTOCOL, { maxFrameBytes: MAX_MESSAGE_FRAME_BYTES, maxInboundPerConnection: 64 }, serve)
-  return talker
-}
 
 describe('what crosses on the way', () => {
   it('a refusal, and the cancel of what it refuses: the stream goes on', async () => {

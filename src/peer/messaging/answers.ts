@@ -6,6 +6,11 @@ export class Answers {
   /** A run of messages that were taken: said at once. */
   #taken: { readonly since: number; id: number } | undefined
 
+  /** How many wait to be said. */
+  get length(): number {
+    return this.#frames.length
+  }
+
   receipt(id: number): void {
     if (this.#taken !== undefined && this.#taken.id + 1 === id) this.#taken.id = id
     else {

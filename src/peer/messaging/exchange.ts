@@ -102,6 +102,7 @@ export class Exchange {
       for (const bytes of next.value) {
         if (this.#isOver) return
         this.#take(readFrame(bytes))
+        if (this.#needs.outbox.isUnheard) throw new MusterError('limit-reached', 'what we answer is not read')
         if (--untilLook > 0) continue
         untilLook = FRAMES_PER_LOOK
         if (performance.now() - turnStart > MAX_TURN_MS) {

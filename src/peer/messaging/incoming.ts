@@ -163,7 +163,7 @@ export class Incoming {
               this.#needs.deliver({ from: peerId, topicId, id: String(id), value, request }),
             onJudged
           })
-    if (known !== undefined && known !== sender) known.replace(undefined)
+    if (known !== undefined && known !== sender) known.giveWayTo(sender)
     this.#senders.delete(key) // the map's order is that of the last stream
     this.#senders.set(key, sender)
     if (this.#senders.size > MAX_REMEMBERED_SENDERS) this.#forgetOldest()
@@ -183,6 +183,7 @@ export class Incoming {
   #forgetOldest(): void {
     for (const [key, sender] of this.#senders) {
       if (sender.exchange !== undefined) continue
+      sender.expiry?.stop()
       this.#senders.delete(key)
       return
     }

@@ -26,6 +26,8 @@ export const MAX_WAITING_BYTES = 1024 * PART_BYTES
 export const MAX_ASKED = 4096
 /** Requests on one stream that our application has taken and not answered. */
 export const MAX_OPEN_REQUESTS = 4096
+/** Receipts, refusals and cancels that wait to be said; one who reads has at most those for all its messages, and ours. */
+export const MAX_UNSAID_ANSWERS = 4 * MAX_OPEN_REQUESTS
 /** What came over a stream that broke is remembered for this long: twice as long as a sender may try again. */
 export const RESEND_MEMORY_MS = 2 * MAX_WAIT_MS
 /** Senders, each in one topic, whose last messages are remembered. */

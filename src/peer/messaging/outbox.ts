@@ -3,7 +3,7 @@ import { Answers } from './answers.ts'
 import type { Answer } from './exchange.ts'
 import { perhapsSent, refusalError } from './failure.ts'
 import { messageFrame, partFrame, type RefusalCode } from './frame.ts'
-import type { MessagingLimits } from './limits.ts'
+import { MAX_UNSAID_ANSWERS, type MessagingLimits } from './limits.ts'
 import type { Outgoing, Sent } from './outgoing.ts'
 import type { Terms } from './pack.ts'
 import { Transfers } from './transfers.ts'
@@ -65,6 +65,11 @@ export class Outbox {
   /** Somebody still waits for something that has to do with this stream. */
   get isWanted(): boolean {
     return this.isWaiting || this.#asked.size > 0 || [...this.#handed.values()].some(each => !each.isSettled)
+  }
+
+  /** More waits to be said than a side that reads ever causes. */
+  get isUnheard(): boolean {
+    return this.#answers.length > MAX_UNSAID_ANSWERS
   }
 
   /** When the first of those that wait for an absent member gives up. */
@@ -138,7 +143,9 @@ export class Outbox {
       throw new MusterError('protocol-violation', 'a refusal of a message that was not sent')
     }
     if (this.#forget(outgoing)) this.#answers.cancel(id) // the parts under way belong to nothing
-    outgoing.reject(refusalError(code, 'message'))
+    // only a caller cancels: who asks several must not take one of them for itself
+    const said = code === 'aborted' && outgoing.replyTo === undefined ? 'refused' : code
+    outgoing.reject(refusalError(said, 'message'))
   }
 
   /** An answer: also the receipt of the request. False when nobody waits for it any more. */

@@ -26,6 +26,8 @@ export class Sender {
   expiry: Deadline | undefined
   #exchange: Exchange | undefined
   #isBusy = false
+  /** The last of the runs that wait for what one of them gave to the application; they share it. */
+  #runs: { last: Sender } = { last: this }
   readonly #queue: Array<{ readonly incoming: Incoming; readonly finish: Finish }> = []
   /** What came of messages that may come again. */
   readonly #outcomes = new Map<number, Outcome>()
@@ -58,6 +60,16 @@ export class Sender {
       this.#pending.delete(incoming.id) // what may come again, comes again
       finish('aborted')
     }
+  }
+
+  /** The sender started anew. What the application works on is finished first: one after the other, over all its runs. */
+  giveWayTo(next: Sender): void {
+    this.replace(undefined)
+    this.expiry?.stop()
+    if (!this.#isBusy) return
+    this.#runs.last = next
+    next.#runs = this.#runs
+    next.#isBusy = true
   }
 
   release(exchange: Exchange): void {
@@ -93,10 +105,10 @@ export class Sender {
     if (holdsUp) this.#isBusy = true
     const outcome = await taking.then(() => 'taken' as const, codeOf)
     this.#finish(incoming, finish, outcome)
-    if (holdsUp) this.#next()
+    if (holdsUp) this.#runs.last.#goOn()
   }
 
-  #next(): void {
+  #goOn(): void {
     this.#isBusy = false
     for (let next = this.#queue.shift(); next !== undefined; next = this.#isBusy ? undefined : this.#queue.shift()) {
       this.#deliver(next.incoming, next.finish)
