@@ -29,7 +29,7 @@ describe('a direct message over real sockets', () => {
     assert.equal(receipt.topic, 'lobby')
     assert.ok(receipt.rttMs > 0)
     assert.deepEqual(bob.messages, [
-      { from: ana.peerId, name: 'nick', topic: 'lobby', id: receipt.id, value: { say: 'hello' } }
+      { from: ana.peerId, name: 'nick', topic: 'lobby', id: receipt.id, value: { say: 'hello' }, via: 'direct' }
     ])
   })
 
