@@ -192,7 +192,7 @@ export class Line {
     exchange.wake()
     try {
       await exchange.read(channel.batches[Symbol.asyncIterator]())
-      this.#onBroken(exchange, new MusterError('closed', 'the other side closed the stream'))
+      this.#onBroken(exchange, new MusterError('gone', 'the other side closed the stream'))
       await this.#closeChannel(channel)
     } catch (thrown) {
       if (refusal === undefined) channel.abort(asMusterError(thrown, 'closed'))
@@ -205,7 +205,9 @@ export class Line {
     if (this.#exchange !== exchange) return
     this.#exchange = undefined
     const { clock } = this.#needs.context
-    const code = this.#needs.node.isConnected(this.to) ? 'closed' : 'gone'
+    // it ends a stream in order when it leaves or closes; that may be here before its goodbye
+    const isGone = isMusterError(thrown, 'gone') || !this.#needs.node.isConnected(this.to)
+    const code = isGone ? 'gone' : 'closed'
     const text = 'the stream broke before the receipt came; the message may have been delivered or not'
     const again = 'the stream broke twice; the message was not sent'
     exchange.end(new MusterError(code, 'the stream broke', { cause: thrown }))
@@ -222,8 +224,9 @@ export class Line {
     )
     const isInVain = this.#outbox.answered === this.#answeredBefore
     this.#answeredBefore = this.#outbox.answered
-    if (isInVain) this.#retryLater()
-    else this.#advance() // a member that takes streams and breaks them is not asked for one after the other
+    // a member that takes streams and breaks them is not asked for one after the other by those who can wait
+    if (isInVain && this.#outbox.waitsUntil > clock.now()) this.#retryLater()
+    else this.#advance()
   }
 
   /** For those who wait for a member that is away. */
