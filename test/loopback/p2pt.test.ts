@@ -40,9 +40,9 @@ describe('as in P2PT', () => {
     const { ana, bob } = net
     const done = Promise.withResolvers<unknown>()
     answer(bob, async question => {
-      const second = await question.ask(['bob', 1, question.value])
-      const third = await second.ask(['bob', 2, second.value])
-      await third.respond(['bob', 3, third.value])
+      const second = await question.ask(['bob', 1, question.value as string])
+      const third = await second.ask(['bob', 2, second.value as string])
+      await third.respond(['bob', 3, third.value as string])
       done.resolve(third.value)
     })
     const first = await ana.group.ask(bob.peerId, 'begin')
