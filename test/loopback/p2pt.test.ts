@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Message, type Peer, testnet, type Value } from '../../src/index.ts'
+import { type Json, type Message, type Peer, testnet, type Value } from '../../src/index.ts'
 import { eventually } from '../support/eventually.ts'
 import { allMeet, type Seat, seen, sit } from '../support/topics.ts'
 
@@ -105,12 +105,12 @@ describe('as in P2PT', () => {
   })
 
   for (const [kind, large] of Object.entries({
-    text: (length: number): Value => 'ab€d'.repeat(Math.ceil(length / 6)),
-    JSON: (length: number): Value => Array.from({ length: length / 20 }, (_, at) => ({ at, text: `"${at}"` }))
+    text: (length: number): Json => 'ab€d'.repeat(Math.ceil(length / 6)),
+    JSON: (length: number): Json => Array.from({ length: length / 20 }, (_, at) => ({ at, text: `"${at}"` }))
   })) {
     it(`a request of 100 KB has an answer of 1 MB: ${kind}`, TEST, async () => {
       await using net = await pair()
-      answer(net.bob, message => message.respond([message.value, large(1_000_000)]))
+      answer(net.bob, message => message.respond([message.value as Json, large(1_000_000)]))
       const reply = await net.ana.group.ask(net.bob.peerId, large(100_000), PATIENT)
       assert.deepEqual(reply.value, [large(100_000), large(1_000_000)])
     })
@@ -137,7 +137,7 @@ describe('other than in P2PT', () => {
     ]
     answer(cem, async message => {
       await new Promise(resolve => setImmediate(resolve))
-      await message.respond([message.from, message.value])
+      await message.respond([message.from, message.value as Json])
     })
     const large = 'x'.repeat(100_000)
     await Promise.all(
