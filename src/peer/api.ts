@@ -31,7 +31,7 @@ export interface Message {
   readonly value: Value
   readonly via: Via
   /** When it was said, by the author's clock, as ISO 8601 text. A direct message has none: it was said just now. */
-  readonly sentAt?: string
+  readonly sentAt: string | undefined
   /** True when the sender waits for an answer. */
   readonly wantsReply: boolean
   /** Aborted when the sender does not wait for an answer any more: it gave up, left, or the connection broke. */

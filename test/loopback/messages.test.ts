@@ -31,7 +31,15 @@ describe('a direct message over real sockets', () => {
     assert.deepEqual(
       { ...bob.messages[0] },
       {
-        ...{ from: ana.peerId, name: 'nick', topic: 'lobby', id: receipt.id, value: { say: 'hello' }, via: 'direct' }
+        ...{
+          from: ana.peerId,
+          name: 'nick',
+          topic: 'lobby',
+          id: receipt.id,
+          value: { say: 'hello' },
+          via: 'direct',
+          sentAt: undefined
+        }
       }
     )
     assert.equal(bob.messages[0]?.wantsReply, false)

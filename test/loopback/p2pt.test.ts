@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Json, type Message, type Peer, testnet } from '../../src/index.ts'
+import { type Json, type Message, type Peer, testnet, type Value } from '../../src/index.ts'
 import { eventually } from '../support/eventually.ts'
 import { allMeet, type Seat, seen, sit } from '../support/topics.ts'
 
@@ -40,9 +40,9 @@ describe('as in P2PT', () => {
     const { ana, bob } = net
     const done = Promise.withResolvers<unknown>()
     answer(bob, async question => {
-      const second = await question.ask(['bob', 1, question.value as Json])
-      const third = await second.ask(['bob', 2, second.value as Json])
-      await third.respond(['bob', 3, third.value as Json])
+      const second = await question.ask(['bob', 1, question.value as string])
+      const third = await second.ask(['bob', 2, second.value as string])
+      await third.respond(['bob', 3, third.value as string])
       done.resolve(third.value)
     })
     const first = await ana.group.ask(bob.peerId, 'begin')
@@ -121,7 +121,7 @@ describe('other than in P2PT', () => {
   it('whatever is falsy, short or a number is a message, a question and an answer like any other', TEST, async () => {
     await using net = await pair()
     answer(net.bob, message => message.respond(message.value))
-    for (const value of ['', 42, true, 0, null, false, [], {}] satisfies Json[]) {
+    for (const value of ['', 42, true, 0, null, false, [], {}] satisfies Value[]) {
       await net.ana.group.send(net.bob.peerId, value)
       assert.deepEqual(net.bob.messages.at(-1)?.value, value)
       assert.deepEqual((await net.ana.group.ask(net.bob.peerId, value)).value, value)

@@ -142,21 +142,23 @@ describe('/send-file', () => {
 })
 
 describe('typed text', () => {
-  it('goes to every member, and says who received it', async () => {
+  it('is broadcast, and says how many received it', async () => {
     const { group, record, type } = await console('lobby')
     group.list.push(ana, bob)
     group.failures.set(bob.peerId, new MusterError('unreachable'))
     await type('  hello there ')
-    assert.deepEqual(group.sent, [{ to: ana.peerId, value: 'hello there' }])
-    assert.equal(record.all('error')[0]?.code, 'unreachable')
-    assert.deepEqual(record.events.at(-1), { event: 'said', topic: 'lobby', received: 1, members: 2 })
+    await type('/broadcast {"a":1}')
+    assert.deepEqual(group.said, ['hello there', { a: 1 }])
+    assert.deepEqual(record.all('said')[0], { event: 'said', topic: 'lobby', id: 'b1', received: 1, members: 2 })
+    await type('/broadcast')
+    assert.equal(record.error().code, 'command-invalid')
   })
 
   it('may start with a slash, written twice', async () => {
     const { group, type } = await console('lobby')
     group.list.push(ana)
     await type('//etc/hosts')
-    assert.equal(group.sent[0]?.value, '/etc/hosts')
+    assert.equal(group.said[0], '/etc/hosts')
   })
 
   it('needs a topic, and an empty line is nothing', async () => {
@@ -200,6 +202,53 @@ describe('/send', () => {
     await type('/send ana hi')
     assert.equal(record.error().code, 'too-large')
     assert.equal(group.sent.length, 0)
+  })
+})
+
+describe('/ask and /answer', () => {
+  it('print the answer of a member, or of everybody', async () => {
+    const { group, record, type } = await console('lobby')
+    group.list.push(ana, bob)
+    await type('/ask ana {"n":1}')
+    assert.deepEqual(record.all('answer')[0]?.value, { n: 1 })
+    group.failures.set(bob.peerId, new MusterError('no-handler', 'nobody listens'))
+    await type('/ask * again')
+    assert.deepEqual(record.all('answer')[1]?.from, ana.peerId)
+    assert.match(record.error().message, /not answered by …bob/)
+    for (const line of ['/ask', '/ask ana', '/ask zoe hi', '/answer', '/answer x y', '/answer 1', '/answer 1 late']) {
+      await type(line)
+      assert.equal(record.error().code, 'command-invalid', line)
+    }
+  })
+
+  it('give an answer to who asked, once', async () => {
+    const { group, record, type } = await console('lobby')
+    const answers = group.beAsked(ana, 'how are you?')
+    const question = record.all('message')[0]?.question
+    assert.equal(question, 1)
+    await type('/answer 1 "fine"')
+    assert.deepEqual(answers, ['fine'])
+    assert.equal(record.all('answered').length, 1)
+    await type('/answer 1 again')
+    assert.equal(record.error().code, 'command-invalid')
+  })
+})
+
+describe('/history', () => {
+  it('prints what was said before', async () => {
+    const { group, record, type } = await console('lobby')
+    group.past.push('one', 'two', 'three')
+    await type('/history 2')
+    assert.deepEqual(
+      record.all('message').map(({ value, via }) => [value, via]),
+      [
+        ['two', 'history'],
+        ['three', 'history']
+      ]
+    )
+    assert.deepEqual(record.events.at(-1), { event: 'history', topic: 'lobby', messages: 2 })
+    await type('/history many')
+    assert.equal(record.error().code, 'command-invalid')
   })
 })
 

@@ -5,6 +5,7 @@ import type {
   ByteStream,
   Group,
   GroupEvents,
+  HistoryOptions,
   Member,
   Message,
   Peer,
@@ -75,8 +76,28 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     return this.#message(this.list.find(({ peerId }) => peerId === to) ?? memberOf(to), value)
   }
 
-  askMany(): AsyncIterable<AskResult> {
-    throw new Error('not used here')
+  async *askMany(_members: unknown, value: Value): AsyncGenerator<AskResult> {
+    for (const { peerId } of this.list) {
+      const failure = this.failures.get(peerId)
+      if (failure !== undefined) yield { peerId, outcome: 'refused', error: failure }
+      else yield { peerId, outcome: 'answered', reply: await this.ask(peerId, value) }
+    }
+  }
+
+  /** A member asks; returns what is answered. */
+  beAsked(from: Member, value: Value): Value[] {
+    const answers: Value[] = []
+    const request = {
+      signal: new AbortController().signal,
+      async respond(answer: Value) {
+        answers.push(answer)
+        return { id: answers.length, rttMs: 1 }
+      },
+      ask: () => Promise.reject(new MusterError('timed-out'))
+    }
+    const delivery = { from: from.peerId, id: '8', value, request }
+    this.emit('message', new ReceivedMessage(delivery, from.name, this.topic))
+    return answers
   }
 
   /** Opens streams; tests that want some replace it. */
@@ -91,13 +112,26 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     return () => this.handlers.delete(name)
   }
 
+  /** Members without a failure acknowledge. */
   async broadcast(value: Value): Promise<BroadcastResult> {
     this.said.push(value)
-    return { id: `b${this.said.length}`, sequence: this.said.length, peers: this.list.length, acknowledged: [] }
+    const acknowledged = this.list.map(({ peerId }) => peerId).filter(peerId => !this.failures.has(peerId))
+    return { id: `b${this.said.length}`, sequence: this.said.length, peers: this.list.length, acknowledged }
   }
 
-  async history(): Promise<readonly Message[]> {
-    return []
+  readonly past: Value[] = []
+
+  async history({ limit = 100 }: HistoryOptions = {}): Promise<readonly Message[]> {
+    return this.past.slice(-limit).map((value, at) => {
+      const delivery = {
+        from: SELF,
+        id: String(at),
+        value,
+        via: 'history',
+        sentAt: '2026-11-25T00:00:00.000Z'
+      } as const
+      return new ReceivedMessage(delivery, undefined, this.topic)
+    })
   }
 
   leave(): Promise<void> {

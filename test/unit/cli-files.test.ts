@@ -154,7 +154,7 @@ describe('a file', () => {
     await writeFile(ben.folder, 'a file where the folder should be')
     const path = await desks.file('report.txt', content)
     await assert.rejects(ana.files.send(ana.group, ben.member, path), { code: 'refused', message: /could not save/ })
-    assert.equal(ben.record.error().code, 'data-not-writable')
+    await eventually('ben is told', () => assert.equal(ben.record.error().code, 'data-not-writable'))
   })
 
   it('that cannot be read is an error of the command', async () => {

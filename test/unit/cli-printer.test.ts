@@ -30,7 +30,7 @@ function json(event: CliEvent): unknown {
 }
 
 function message(value: Value, name: string | undefined = 'ana'): CliEvent {
-  return { event: 'message', topic, from: ana.peerId, name, id: '1', value }
+  return { event: 'message', topic, from: ana.peerId, name, id: '1', value, via: 'direct' }
 }
 
 /** Arrays in arrays, as JSON.parse makes them from a stranger's text. */
@@ -83,11 +83,23 @@ describe('lines for people', () => {
     assert.equal(human(message(Uint8Array.of(1, 255))), '[global-chat] ana (…ana111): 2 bytes 01ff')
     const sent = { event: 'sent', topic, to: ana.peerId, name: undefined, id: '1', rttMs: 1.26 } as const
     assert.equal(human(sent), '[global-chat] ✓ received by …ana111 in 1.3 ms')
-    assert.equal(human({ ...sent, isPart: true }), '')
     assert.match(human({ event: 'left', topic, peerId: ana.peerId, name: 'ana', reason: 'lost' }), /ana .* was lost/)
-    assert.match(human({ event: 'said', topic, received: 1, members: 3 }), /received by 1 of 3 members/)
-    assert.match(human({ event: 'said', topic, received: 3, members: 3 }), /received by all 3 members/)
-    assert.match(human({ event: 'said', topic, received: 0, members: 0 }), /nobody heard you/)
+    assert.match(human({ event: 'said', topic, id: '1', received: 1, members: 3 }), /received by 1 of 3 members/)
+    assert.match(human({ event: 'said', topic, id: '1', received: 3, members: 3 }), /received by all 3 members/)
+    assert.match(human({ event: 'said', topic, id: '1', received: 0, members: 0 }), /nobody heard you/)
+  })
+
+  it('say what is asked, answered, and was said before', () => {
+    const asks = { ...message('how are you?'), question: 3 } as CliEvent
+    assert.equal(human(asks), '[global-chat] ana (…ana111) asks: how are you? (/answer 3 …)')
+    const before = { ...message('hello'), via: 'history', sentAt: '2026-11-25T10:11:12.000Z' } as CliEvent
+    assert.equal(human(before), '[global-chat] 2026-11-25 10:11 ana (…ana111): hello')
+    const answer = { event: 'answer', topic, from: ana.peerId, name: 'ana', id: '2', value: 42 } as const
+    assert.equal(human(answer), '[global-chat] ✓ ana (…ana111) answers: 42')
+    const answered = { event: 'answered', topic, to: ana.peerId, name: 'ana', question: 3 } as const
+    assert.equal(human(answered), '[global-chat] ✓ ana (…ana111) has your answer')
+    assert.match(human({ event: 'history', topic, messages: 0 }), /--keep/)
+    assert.match(human({ event: 'history', topic, messages: 1 }), /1 message from before/)
   })
 
   it('give an error its code, and each problem a line', () => {
@@ -149,9 +161,12 @@ describe('JSON lines', () => {
         { event: 'left', topic, peerId, name: 'ana', reason: 'lost' },
         { event: 'left', at, topic, peerId, reason: 'lost' }
       ],
-      [message({ a: [1] }), { event: 'message', at, topic, from: peerId, name: 'ana', id: '1', value: { a: [1] } }],
       [
-        { event: 'sent', topic, to: peerId, name: 'ana', id: '1', rttMs: 2, isPart: true },
+        message({ a: [1] }),
+        { event: 'message', at, topic, from: peerId, name: 'ana', id: '1', via: 'direct', value: { a: [1] } }
+      ],
+      [
+        { event: 'sent', topic, to: peerId, name: 'ana', id: '1', rttMs: 2 },
         { event: 'sent', at, topic, to: peerId, id: '1', rttMs: 2 }
       ],
       [

@@ -189,7 +189,7 @@ describe('a peer on the command line', () => {
     const events = host.stdout.text.trimEnd().split('\n')
     assert.deepEqual(
       events.map(line => JSON.parse(line).event),
-      ['listening', 'joined', 'member', 'sent', 'members', 'sent', 'said']
+      ['listening', 'joined', 'member', 'sent', 'members', 'said']
     )
     assert.deepEqual(host.exits, [])
     host.signal()

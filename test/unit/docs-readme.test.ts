@@ -32,8 +32,11 @@ const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
   member: [{ event: 'member', topic, ...member }],
   left: [{ event: 'left', topic, ...member, reason: 'goodbye' }],
   message: [
-    { event: 'message', topic, from: member.peerId, name: undefined, id: '1', value: 'hello' },
-    { event: 'message', topic, from: member.peerId, name: undefined, id: '1', value: Uint8Array.of(1) }
+    { event: 'message', topic, from: member.peerId, name: undefined, id: '1', value: 'hello', via: 'direct' },
+    {
+      ...{ event: 'message', topic, from: member.peerId, name: undefined, id: '1', value: Uint8Array.of(1) },
+      ...{ via: 'history', sentAt: '2026-11-25T00:00:00.000Z', question: 1 }
+    }
   ],
   sent: [{ event: 'sent', topic, to: member.peerId, name: 'ana', id: '1', rttMs: 1 }],
   'file-progress': [
@@ -50,7 +53,13 @@ const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
     direction: path === undefined ? 'out' : 'in'
   })),
   error: [{ event: 'error', code: 'refused', message: 'no' }],
-  said: [{ event: 'said', topic, received: 1, members: 1 }],
+  said: [{ event: 'said', topic, id: '1', received: 1, members: 1 }],
+  answer: [
+    { event: 'answer', topic, from: member.peerId, name: undefined, id: '1', value: 'hello' },
+    { event: 'answer', topic, from: member.peerId, name: undefined, id: '1', value: Uint8Array.of(1) }
+  ],
+  answered: [{ event: 'answered', topic, to: member.peerId, name: 'ana', question: 1 }],
+  history: [{ event: 'history', topic, messages: 1 }],
   topic: [{ event: 'topic', topic }],
   members: [{ event: 'members', topic, members: [member] }],
   connected: [{ event: 'connected', peerId: member.peerId }],

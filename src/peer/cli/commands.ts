@@ -60,6 +60,53 @@ export const COMMANDS: readonly Command[] = [
     }
   },
   {
+    name: 'ask',
+    usage: '/ask <member|*> <text or JSON>',
+    help: 'Asks one member, or with * everybody in the topic, and prints the answer.',
+    async run(session, rest) {
+      const group = session.current
+      if (group === undefined) throw invalid(NO_TOPIC)
+      const [word, text] = firstWord(rest)
+      if (word === '') throw expected('ask', 'a member, or *, and something to ask')
+      const member = word === '*' ? undefined : findMember(group.members(), word)
+      if (text === '') throw expected('ask', 'something to ask after the member')
+      if (member === undefined) await session.askAll(group, parsedValue(text))
+      else await session.ask(group, member, parsedValue(text))
+    }
+  },
+  {
+    name: 'answer',
+    usage: '/answer <number> <text or JSON>',
+    help: 'Answers a question, by the number it came with.',
+    async run(session, rest) {
+      const [word, text] = firstWord(rest)
+      if (!/^\d{1,9}$/.test(word)) throw expected('answer', 'the number of a question')
+      if (text === '') throw expected('answer', 'an answer after the number')
+      await session.answer(Number(word), parsedValue(text))
+    }
+  },
+  {
+    name: 'broadcast',
+    usage: '/broadcast <text or JSON>',
+    help: 'Says something to everybody in the current topic, as typed text does, but JSON goes as JSON.',
+    async run(session, rest) {
+      if (rest === '') throw expected('broadcast', 'something to say')
+      await session.say(parsedValue(rest))
+    }
+  },
+  {
+    name: 'history',
+    usage: '/history [count]',
+    help: 'Prints what was said before, the newest 20 messages or as many as you want, if somebody keeps them.',
+    async run(session, rest) {
+      const group = session.current
+      if (group === undefined) throw invalid(NO_TOPIC)
+      const limit = rest === '' ? 20 : Number(rest)
+      if (!Number.isInteger(limit) || limit < 1) throw expected('history', 'a number of messages')
+      await session.history(group, limit)
+    }
+  },
+  {
     name: 'join',
     usage: '/join <topic>',
     help: 'Joins a topic; typed text goes there from now on.',
@@ -122,7 +169,7 @@ export const COMMANDS: readonly Command[] = [
       if (rest === '') {
         session.printer.print({
           event: 'hint',
-          text: '  Anything else is sent to every member of the current topic; begin with // to send a text that starts with /.'
+          text: '  Anything else is said to everybody in the current topic; begin with // to say a text that starts with /.'
         })
       }
     }

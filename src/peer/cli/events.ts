@@ -1,6 +1,6 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import type { Status } from '../../shared/status/status.ts'
-import type { LeaveReason, Value } from '../api.ts'
+import type { LeaveReason, Value, Via } from '../api.ts'
 
 /** A member as it is printed. */
 export interface ShownMember {
@@ -43,6 +43,10 @@ export type CliEvent =
       readonly name: string | undefined
       readonly id: string
       readonly value: Value
+      readonly via: Via
+      readonly sentAt?: string | undefined
+      /** Its sender waits for an answer: what `/answer` takes. */
+      readonly question?: number | undefined
     }
   | {
       readonly event: 'sent'
@@ -51,8 +55,6 @@ export type CliEvent =
       readonly name: string | undefined
       readonly id: string
       readonly rttMs: number
-      /** One of many: people read the `said` that follows instead. */
-      readonly isPart?: boolean
     }
   | {
       readonly event: 'file-progress'
@@ -79,7 +81,29 @@ export type CliEvent =
     }
   | { readonly event: 'error'; readonly code: string; readonly message: string }
   // answers to console commands
-  | { readonly event: 'said'; readonly topic: string; readonly received: number; readonly members: number }
+  | {
+      readonly event: 'said'
+      readonly topic: string
+      readonly id: string
+      readonly received: number
+      readonly members: number
+    }
+  | {
+      readonly event: 'answer'
+      readonly topic: string
+      readonly from: PeerId
+      readonly name: string | undefined
+      readonly id: string
+      readonly value: Value
+    }
+  | {
+      readonly event: 'answered'
+      readonly topic: string
+      readonly to: PeerId
+      readonly name: string | undefined
+      readonly question: number
+    }
+  | { readonly event: 'history'; readonly topic: string; readonly messages: number }
   | { readonly event: 'topic'; readonly topic: string }
   | { readonly event: 'members'; readonly topic: string; readonly members: readonly ShownMember[] }
   | { readonly event: 'connected'; readonly peerId: PeerId }

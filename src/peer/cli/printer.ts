@@ -2,7 +2,7 @@ import { styleText } from 'node:util'
 import type { PeerId } from '../../shared/core/address.ts'
 import { type Clock, systemClock } from '../../shared/core/clock.ts'
 import type { Status } from '../../shared/status/status.ts'
-import type { Value } from '../api.ts'
+import type { Value, Via } from '../api.ts'
 import type { CliEvent, ShownMember } from './events.ts'
 import { escapeJson, sanitize } from './sanitize.ts'
 
@@ -55,7 +55,11 @@ function jsonFields(event: CliEvent): object | undefined {
     case 'left':
       return { topic: event.topic, peerId: event.peerId, reason: event.reason }
     case 'message':
-      return { topic: event.topic, from: event.from, name: event.name ?? null, id: event.id, ...jsonValue(event.value) }
+      return {
+        ...{ topic: event.topic, from: event.from, name: event.name ?? null, id: event.id, via: event.via },
+        ...{ sentAt: event.sentAt, question: event.question },
+        ...jsonValue(event.value)
+      }
     case 'sent':
       return { topic: event.topic, to: event.to, id: event.id, rttMs: event.rttMs }
     case 'file-progress':
@@ -64,7 +68,13 @@ function jsonFields(event: CliEvent): object | undefined {
     case 'error':
       return { code: event.code, message: event.message }
     case 'said':
-      return { topic: event.topic, received: event.received, members: event.members }
+      return { topic: event.topic, id: event.id, received: event.received, members: event.members }
+    case 'answer':
+      return { topic: event.topic, from: event.from, name: event.name ?? null, id: event.id, ...jsonValue(event.value) }
+    case 'answered':
+      return { topic: event.topic, to: event.to, question: event.question }
+    case 'history':
+      return { topic: event.topic, messages: event.messages }
     case 'members':
       return { topic: event.topic, members: event.members.map(jsonMember) }
     case 'connected':
@@ -139,9 +149,10 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
       return [`${topicTag(event.topic)} ${paint('yellow', '-')} ${who(event.peerId, event.name, paint)} ${how}`]
     }
     case 'message':
-      return [`${topicTag(event.topic)} ${who(event.from, event.name, paint)}: ${shownValue(event.value)}`]
+      return [
+        `${topicTag(event.topic)} ${when(event.sentAt, event.via, paint)}${who(event.from, event.name, paint)}${event.question === undefined ? '' : ' asks'}: ${shownValue(event.value)}${event.question === undefined ? '' : paint('dim', ` (/answer ${event.question} …)`)}`
+      ]
     case 'sent':
-      if (event.isPart) return []
       return [
         `${topicTag(event.topic)} ${paint('green', '✓')} received by ${who(event.to, event.name, paint)} in ${milliseconds(event.rttMs)}`
       ]
@@ -158,6 +169,14 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
       return errorLines(event.code, event.message).map(line => paint('red', line))
     case 'said':
       return [`${topicTag(event.topic)} ${saidText(event.received, event.members)}`]
+    case 'answer':
+      return [
+        `${topicTag(event.topic)} ${paint('green', '✓')} ${who(event.from, event.name, paint)} answers: ${shownValue(event.value)}`
+      ]
+    case 'answered':
+      return [`${topicTag(event.topic)} ${paint('green', '✓')} ${who(event.to, event.name, paint)} has your answer`]
+    case 'history':
+      return [`${topicTag(event.topic)} ${historyText(event.messages)}`]
     case 'members':
       if (event.members.length === 0) return [`${topicTag(event.topic)} nobody else is here yet`]
       return [
@@ -203,6 +222,16 @@ function shownValue(value: Value): string {
   } catch {
     return '(a value that cannot be printed)' // nested too deeply for this engine
   }
+}
+
+/** The time of what was said before; what comes now needs none. */
+function when(sentAt: string | undefined, via: Via, paint: Paint): string {
+  return via === 'history' && sentAt !== undefined ? `${paint('dim', sentAt.slice(0, 16).replace('T', ' '))} ` : ''
+}
+
+function historyText(messages: number): string {
+  if (messages === 0) return 'nobody here keeps what was said: start a peer or bootstrap with --keep'
+  return `${count(messages, 'message')} from before`
 }
 
 function saidText(received: number, members: number): string {

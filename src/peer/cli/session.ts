@@ -1,12 +1,16 @@
+import type { PeerId } from '../../shared/core/address.ts'
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
-import type { Group, Json, Member, Peer, Receipt, Value } from '../api.ts'
+import type { Group, Json, Member, Message, Peer, Receipt, Value } from '../api.ts'
 import type { Files } from './files.ts'
 import { type Printer, shortId } from './printer.ts'
+import { Questions } from './questions.ts'
 
 /** Sends under way at once: a topic may have thousands of members, each of whom may have to be dialled. */
 const MAX_SENDS = 64
+/** Milliseconds members have to say that they received a broadcast. */
+const ACK_MS = 2_000
 
 /** A peer as one user drives it: which topic typed text goes to, and everything that happens, printed. */
 export interface Session {
@@ -22,8 +26,16 @@ export interface Session {
   select(topic: string): void
   /** Sends to one member and prints the receipt. */
   send(group: Group, member: Member, value: Value): Promise<void>
-  /** Sends to every member of the current topic, each directly, and prints who received it. */
-  say(text: string): Promise<void>
+  /** Broadcasts in the current topic, and prints how many received it. */
+  say(value: Value): Promise<void>
+  /** Asks one member and prints the answer. */
+  ask(group: Group, member: Member, value: Value): Promise<void>
+  /** Asks everybody in a topic and prints what comes of each, as it comes. */
+  askAll(group: Group, value: Value): Promise<void>
+  /** Answers a question of a member, by the number it was printed with. */
+  answer(number: number, value: Value): Promise<void>
+  /** Prints what was said before. */
+  history(group: Group, limit: number): Promise<void>
   /** Sends a file; where one types, resolves at once and prints what comes of it, otherwise once the file is there. */
   sendFile(group: Group, member: Member, path: string): Promise<void>
   /** Ends the program. */
@@ -48,6 +60,7 @@ class PeerSession implements Session {
   readonly printer: Printer
   readonly quit: () => void
   readonly #sends = new Slots(MAX_SENDS)
+  readonly #questions = new Questions()
   readonly #files: SessionInit['files']
   readonly #isInteractive: boolean
   #current: Group | undefined
@@ -107,22 +120,33 @@ class PeerSession implements Session {
     })
   }
 
-  async say(text: string): Promise<void> {
+  async say(value: Value): Promise<void> {
     const group = this.#currentGroup()
-    const members = group.members()
-    let received = 0
-    await Promise.all(
-      members.map(async member => {
-        try {
-          const receipt = await this.#sends.run(() => group.send(member, text))
-          this.#printReceipt(receipt, member, { isPart: true })
-          received += 1
-        } catch (thrown) {
-          this.#printSendFailure(thrown, member)
-        }
-      })
-    )
-    this.printer.print({ event: 'said', topic: group.topic, received, members: members.length })
+    const members = group.members().length
+    const { id, acknowledged } = await group.broadcast(value, { ackMs: ACK_MS })
+    this.printer.print({ event: 'said', topic: group.topic, id, received: acknowledged.length, members })
+  }
+
+  async ask(group: Group, member: Member, value: Value): Promise<void> {
+    this.#printAnswer(await group.ask(member, value))
+  }
+
+  async askAll(group: Group, value: Value): Promise<void> {
+    for await (const result of group.askMany('all', value)) {
+      if (result.outcome === 'answered') this.#printAnswer(result.reply)
+      else this.#printFailure('not answered by', result.error, result.peerId)
+    }
+  }
+
+  async answer(number: number, value: Value): Promise<void> {
+    const { topic, from, name } = await this.#questions.answer(number, value)
+    this.printer.print({ event: 'answered', topic, to: from, name, question: number })
+  }
+
+  async history(group: Group, limit: number): Promise<void> {
+    const messages = await group.history({ limit })
+    for (const message of messages) this.#printMessage(message)
+    this.printer.print({ event: 'history', topic: group.topic, messages: messages.length })
   }
 
   /** Prints what happens in a group, and greets each member once when it is met. */
@@ -142,9 +166,7 @@ class PeerSession implements Session {
       greeted.delete(peerId)
       this.printer.print({ event: 'left', topic, peerId, name, reason })
     })
-    group.on('message', ({ from, name, id, value }) => {
-      this.printer.print({ event: 'message', topic, from, name, id, value })
-    })
+    group.on('message', message => this.#printMessage(message, this.#questions.add(message)))
     this.#files.serve(group)
     for (const member of group.members()) meet(member) // those found before we listened
   }
@@ -155,17 +177,25 @@ class PeerSession implements Session {
     try {
       await this.#sends.run(() => this.send(group, member, value))
     } catch (thrown) {
-      if (!group.signal.aborted) this.#printSendFailure(thrown, member)
+      if (!group.signal.aborted) this.#printFailure('not received by', thrown, member.peerId)
     }
   }
 
-  #printReceipt({ to, topic, id, rttMs }: Receipt, { name }: Member, part?: { isPart: true }): void {
-    this.printer.print({ event: 'sent', topic, to, name, id, rttMs, ...part })
+  #printReceipt({ to, topic, id, rttMs }: Receipt, { name }: Member): void {
+    this.printer.print({ event: 'sent', topic, to, name, id, rttMs })
   }
 
-  #printSendFailure(thrown: unknown, { peerId }: Member): void {
+  #printMessage({ topic, from, name, id, value, via, sentAt }: Message, question?: number): void {
+    this.printer.print({ event: 'message', topic, from, name, id, value, via, sentAt, question })
+  }
+
+  #printAnswer({ topic, from, name, id, value }: Message): void {
+    this.printer.print({ event: 'answer', topic, from, name, id, value })
+  }
+
+  #printFailure(what: string, thrown: unknown, peerId: PeerId): void {
     const { code, message } = asMusterError(thrown, 'unreachable')
-    this.printer.print({ event: 'error', code, message: `not received by ${shortId(peerId)}: ${message}` })
+    this.printer.print({ event: 'error', code, message: `${what} ${shortId(peerId)}: ${message}` })
   }
 
   #currentGroup(): Group {

@@ -2,6 +2,7 @@ import { cancelFrame, type RefusalCode, receiptFrame, refusalFrame } from './fra
 
 /** What is said about messages of the other side, and about our own that are given up: short, and ahead of all values. */
 export class Answers {
+  readonly #wake: () => void
   #frames: Uint8Array[] = []
   /** A run of messages that were taken: said at once. */
   #taken: { readonly since: number; id: number } | undefined
@@ -11,12 +12,19 @@ export class Answers {
     return this.#frames.length
   }
 
+  /** `wake` is called when there is something new to say. */
+  constructor(wake: () => void) {
+    this.#wake = wake
+  }
+
+  /** A message of the other side was taken. */
   receipt(id: number): void {
     if (this.#taken !== undefined && this.#taken.id + 1 === id) this.#taken.id = id
     else {
       this.#sayTaken()
       this.#taken = { since: id, id }
     }
+    this.#wake()
   }
 
   refuse(id: number, code: RefusalCode): void {
@@ -30,6 +38,7 @@ export class Answers {
   say(frame: Uint8Array): void {
     this.#sayTaken()
     this.#frames.push(frame)
+    this.#wake()
   }
 
   /** All of it, in order. */

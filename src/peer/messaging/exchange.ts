@@ -65,7 +65,7 @@ export class Exchange {
         onMessage: arrived => this.#onMessage(arrived),
         onRefused: (id, code, replyTo) => {
           this.#needs.onRefused?.(code)
-          this.#needs.outbox.refuse(id, code)
+          this.#needs.outbox.answers.refuse(id, code)
           if (replyTo !== undefined) this.#needs.outbox.onReplyRefused(replyTo, code)
         },
         onProgress: (id, progress, replyTo) => {
@@ -210,10 +210,10 @@ export class Exchange {
     if (request?.isAnswered === true) return
     if (!isLarge(arrived)) this.#unfinished--
     if (request !== undefined) request.isCounted = false
-    if (outcome === 'taken') this.#needs.outbox.receipt(arrived.id)
+    if (outcome === 'taken') this.#needs.outbox.answers.receipt(arrived.id)
     else {
       if (request !== undefined) this.#cancel(arrived.id, new MusterError('closed', 'the message was refused'))
-      this.#needs.outbox.refuse(arrived.id, outcome)
+      this.#needs.outbox.answers.refuse(arrived.id, outcome)
     }
   }
 

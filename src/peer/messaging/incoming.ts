@@ -142,7 +142,7 @@ export class Incoming {
       onProgress: (id, progress) => onProgress(channel.peerId, topicId, String(id), progress)
     })
     sender.replace(exchange)
-    outbox.say(welcomeFrame(context.terms))
+    outbox.answers.say(welcomeFrame(context.terms))
     try {
       await exchange.read(inFront(rest, batches))
     } finally {

@@ -30,9 +30,10 @@ export class Outbox {
   terms: Terms = { encodings: 0, maxBytes: Number.POSITIVE_INFINITY }
   /** Messages the other side has answered in some way. */
   answered = 0
+  /** What is said about messages, ahead of them. */
+  readonly answers: Answers
   readonly #needs: OutboxNeeds
   readonly #limits: MessagingLimits
-  readonly #answers = new Answers()
   readonly #small: Waiting
   readonly #large: Waiting
   /** Handed in whole or in part, and neither taken nor refused. What its caller gave up stays: it takes room over there. */
@@ -48,6 +49,7 @@ export class Outbox {
   constructor(needs: OutboxNeeds, limits: MessagingLimits) {
     this.#needs = needs
     this.#limits = limits
+    this.answers = new Answers(() => needs.wake())
     this.#small = new Waiting(limits.maxWaitingMessages, limits.maxWaitingBytes)
     this.#large = new Waiting(limits.maxWaitingMessages, limits.maxPeerBytes)
     this.#transfers = new Transfers(limits.maxTransfers)
@@ -69,7 +71,7 @@ export class Outbox {
 
   /** More waits to be said than a side that reads ever causes. */
   get isUnheard(): boolean {
-    return this.#answers.length > MAX_UNSAID_ANSWERS
+    return this.answers.length > MAX_UNSAID_ANSWERS
   }
 
   /** When the first of those that wait for an absent member gives up. */
@@ -93,26 +95,9 @@ export class Outbox {
     this.#needs.wake()
   }
 
-  /** A message of the other side was taken. */
-  receipt(id: number): void {
-    this.#answers.receipt(id)
-    this.#needs.wake()
-  }
-
-  refuse(id: number, code: RefusalCode): void {
-    this.#answers.refuse(id, code)
-    this.#needs.wake()
-  }
-
-  /** A frame that goes out before any message. */
-  say(frame: Uint8Array): void {
-    this.#answers.say(frame)
-    this.#needs.wake()
-  }
-
   /** The next frames, in the order they have to leave; `maxBytes` of them and at most one part more. Empty: nothing to do. */
   next(maxBytes: number): Uint8Array[] {
-    const frames = this.#answers.take()
+    const frames = this.answers.take()
     let bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     for (let frame = this.#nextSmall(); frame !== undefined; frame = bytes < maxBytes ? this.#nextSmall() : undefined) {
       frames.push(frame)
@@ -142,7 +127,7 @@ export class Outbox {
       if (id <= this.#lastHanded) return // it crossed our CANCEL
       throw new MusterError('protocol-violation', 'a refusal of a message that was not sent')
     }
-    if (this.#forget(outgoing)) this.#answers.cancel(id) // the parts under way belong to nothing
+    if (this.#forget(outgoing)) this.answers.cancel(id) // the parts under way belong to nothing
     // only a caller cancels: who asks several must not take one of them for itself
     const said = code === 'aborted' && outgoing.replyTo === undefined ? 'refused' : code
     outgoing.reject(refusalError(said, 'message'))
@@ -308,7 +293,7 @@ export class Outbox {
       this.#refuseUnanswered(outgoing)
     } else if (outgoing.isLarge && isWhole) this.#forgetBody(outgoing)
     const isAsked = this.#asked.delete(outgoing.id) || (outgoing.wantsReply && this.#handed.has(outgoing.id))
-    if (isPartial || isAsked) this.#answers.cancel(outgoing.id)
+    if (isPartial || isAsked) this.answers.cancel(outgoing.id)
     this.#needs.wake()
   }
 
@@ -320,7 +305,7 @@ export class Outbox {
 
   /** An answer that never gets there whole: whoever asked hears that none comes, and has its place back. */
   #refuseUnanswered({ replyTo }: Outgoing): void {
-    if (replyTo !== undefined) this.refuse(replyTo, 'refused')
+    if (replyTo !== undefined) this.answers.refuse(replyTo, 'refused')
   }
 
   #requeue(outgoing: Outgoing): void {
@@ -344,7 +329,7 @@ export class Outbox {
     this.#handedBytes = 0
     this.#lastHanded = 0
     for (const { claimedBytes } of this.#transfers.removeAll()) this.#needs.give(claimedBytes)
-    this.#answers.take()
+    this.answers.take()
   }
 
   #sent({ id, handedAt }: Outgoing, answer?: Answer): Sent {

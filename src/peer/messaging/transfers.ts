@@ -22,7 +22,7 @@ export class Transfers {
 
   /** The next part of one that has some left; the others come first next time. */
   next(): { readonly outgoing: Outgoing; readonly part: Uint8Array } | undefined {
-    const at = this.#transfers.findIndex(({ value, sentBytes }) => sentBytes < value.body.length)
+    const at = this.#transfers.findIndex(each => each.sentBytes < each.value.body.length)
     const outgoing = this.#transfers[at]
     if (outgoing === undefined) return undefined
     this.#transfers.push(...this.#transfers.splice(at, 1))

@@ -27,7 +27,7 @@ export class ReceivedMessage implements Message {
   readonly id: string
   readonly value: Value
   readonly via: Via
-  readonly sentAt?: string
+  readonly sentAt: string | undefined
   readonly #request: OpenRequest | undefined
 
   constructor({ from, id, value, via = 'direct', sentAt, request }: Delivery, name: string | undefined, topic: string) {
@@ -37,7 +37,7 @@ export class ReceivedMessage implements Message {
     this.id = id
     this.value = value
     this.via = via
-    if (sentAt !== undefined) this.sentAt = sentAt
+    this.sentAt = sentAt
     this.#request = request
   }
 

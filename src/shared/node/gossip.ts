@@ -17,9 +17,10 @@ import type { TopicId } from '../core/topic.ts'
 import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
 import { TokenBuckets } from './buckets.ts'
 import { biteAtOnce, deafRegistrar, type GossipInside, keepScores, splitOutbound } from './gossip-inside.ts'
+import type { GossipInsight } from './gossip-insight.ts'
 import * as limits from './gossip-limits.ts'
 import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
-import type { GossipMessage, GossipVerdict, Published } from './port.ts'
+import type { Gossip, GossipMessage, GossipVerdict, Published } from './port.ts'
 import type { Preset } from './presets.ts'
 import { encodeProof, isEd25519Id } from './pubsub.ts'
 
@@ -41,16 +42,7 @@ export interface GossipInit {
 }
 
 /** A running gossipsub behind the {@link Gossip} port. */
-export interface RunningGossip {
-  subscribe(topicId: TopicId, judge: (message: GossipMessage) => Promise<GossipVerdict>): Undo
-  publish(topicId: TopicId, data: Uint8Array): Promise<Published>
-  neighbours(topicId: TopicId): readonly PeerId[]
-  /** What a neighbour has earned: it is pruned below 0, and not listened to any more below the graylist threshold. */
-  scoreOf(peerId: PeerId): number
-  /** Connected peers that are in a topic, in its mesh or not. */
-  subscribers(topicId: TopicId): number
-  /** How much is remembered of others. */
-  tables(): Readonly<Record<'peers' | 'topics' | 'scores' | 'messages' | 'seen', number>>
+export interface RunningGossip extends Gossip, GossipInsight {
   stop(): Promise<void>
 }
 

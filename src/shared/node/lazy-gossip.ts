@@ -4,6 +4,7 @@ import { reportUncaught, type Undo } from '../core/lifecycle.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { TopicId } from '../core/topic.ts'
 import type { RunningGossip } from './gossip.ts'
+import type { GossipInsight } from './gossip-insight.ts'
 import type { Gossip, GossipMessage, GossipVerdict, Published, WaitOptions } from './port.ts'
 
 type Judge = (message: GossipMessage) => Promise<GossipVerdict>
@@ -50,8 +51,8 @@ export class LazyGossip implements Gossip {
     return this.#gossip?.neighbours(topicId) ?? []
   }
 
-  /** What has been started, for those who look inside. @internal */
-  get running(): RunningGossip | undefined {
+  /** What has been started, for those who look inside. */
+  get running(): GossipInsight | undefined {
     return this.#gossip
   }
 

@@ -21,6 +21,7 @@ import { Dialer } from './dial.ts'
 import { eagerTcp } from './eager-tcp.server.ts'
 import { forgetRumours } from './forget-rumours.ts'
 import type { RunningGossip } from './gossip.ts'
+import type { GossipInsight } from './gossip-insight.ts'
 import { keepHeartbeat } from './heartbeat.ts'
 import { identifyAfter } from './identify-later.ts'
 import { evictWhenFull, InboundGate } from './inbound.ts'
@@ -52,7 +53,8 @@ import { sharedDials } from './shared-dials.ts'
 export interface Libp2pNode extends Node {
   /** The libp2p node below, for what the port does not offer. What is done with it is not Muster's promise. */
   readonly libp2p: Libp2p
-  readonly gossip: Gossip & Pick<LazyGossip, 'running'>
+  /** `running` is undefined until something subscribes or publishes. */
+  readonly gossip: Gossip & { readonly running: GossipInsight | undefined }
 }
 
 /**
