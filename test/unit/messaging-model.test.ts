@@ -34,12 +34,14 @@ interface Said {
   readonly text: string
 }
 
-type Step =
+/** Quick: what follows comes in the same turn. */
+type Step = { readonly isQuick?: boolean } & (
   | { readonly do: 'say'; readonly asks: boolean; readonly act: Act; readonly bytes: number; readonly waitMs: number }
   | { readonly do: 'arrive'; readonly from: 0 | 1; readonly frames: number }
   | { readonly do: 'cut' | 'away' | 'back' | 'abandon' | 'finish' }
   | { readonly do: 'cancel'; readonly which: number }
   | { readonly do: 'pass'; readonly ms: number }
+)
 
 const bytes = fc.oneof(
   { weight: 4, arbitrary: fc.nat({ max: 60 }) },
@@ -62,16 +64,45 @@ const event = fc.record({
 })
 const cancel = fc.record({ do: fc.constant('cancel' as const), which: fc.nat({ max: 60 }) })
 const pass = fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(50, 1000, 4000, 9000) })
-const steps = fc.array(
-  fc.oneof(
-    { weight: 8, arbitrary: say },
-    { weight: 9, arbitrary: arrive },
-    { weight: 2, arbitrary: event },
-    { weight: 2, arbitrary: cancel },
-    { weight: 1, arbitrary: pass }
-  ),
-  { maxLength: 60 }
+const arriveBack: Step = { do: 'arrive', from: 1, frames: 9 }
+const arriveFrom = (from: 0 | 1) => arrive.map(step => ({ ...step, from }))
+const large = (said: typeof say) => said.map(step => ({ ...step, bytes: 4 * PART_BYTES }))
+const one: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: say },
+  { weight: 9, arbitrary: arrive },
+  { weight: 2, arbitrary: event },
+  { weight: 2, arbitrary: cancel },
+  { weight: 1, arbitrary: pass }
 )
+/** What chance alone seldom puts together. */
+const scenes: ReadonlyArray<fc.Arbitrary<readonly Step[]>> = [
+  // a value in parts is given up while its refusal is on its way
+  fc
+    .tuple(large(say), arriveFrom(0), fc.nat({ max: 60 }))
+    .map(([said, there, which]) => [said, there, { do: 'cancel', which: -1 }, arriveBack]),
+  // it arrives, its receipt does not, and the member does not come back in time
+  fc
+    .tuple(say, arriveFrom(0), fc.constantFrom(1, 3))
+    .map(([said, there, times]) => [
+      { ...said, waitMs: 20_000 },
+      there,
+      { do: 'away' as const },
+      ...Array.from({ length: times }, () => ({ do: 'pass' as const, ms: 9000 }))
+    ]),
+  // given up and spoken to in one turn
+  fc.tuple(say, say).map(([first, second]) => [{ ...first, isQuick: true }, { do: 'abandon', isQuick: true }, second])
+]
+const steps = fc
+  .array(
+    fc.oneof(
+      { weight: 12, arbitrary: one.map(step => [step]) },
+      ...scenes.map(arbitrary => ({ weight: 1, arbitrary }))
+    ),
+    {
+      maxLength: 50
+    }
+  )
+  .map(all => all.flat())
 
 /** One call, and what became of it. */
 interface Call extends Said {
@@ -122,9 +153,9 @@ class Pair {
       else this.#line?.retry()
     } else if (step.do === 'abandon') void this.#line?.abandon(new MusterError('gone', 'the member left'))
     else if (step.do === 'finish') this.#held.shift()?.()
-    else if (step.do === 'cancel') this.calls[step.which]?.controller.abort()
+    else if (step.do === 'cancel') this.calls.at(step.which)?.controller.abort()
     else if (step.do === 'pass') this.clock.advance(step.ms)
-    await settle()
+    if (step.isQuick !== true) await settle()
   }
 
   /** Everything arrives, everybody finishes, all time passes. */
@@ -297,7 +328,7 @@ describe('two ends of messaging, whatever happens between them', () => {
         await pair.close()
         assert.deepEqual(pair.incoming.held, { streams: 0, senders: 0 })
       }),
-      { numRuns: Number(process.env.MUSTER_RUNS ?? 150) }
+      { numRuns: 400 }
     )
   })
 })
