@@ -18,6 +18,31 @@ describe('frames', () => {
     )
   })
 
+  it('of any bytes are the same, or the same error, however the bytes are cut', () => {
+    const read = (parts: readonly Uint8Array[]): unknown[] => {
+      const decoder = new FrameDecoder(300)
+      const got: unknown[] = []
+      try {
+        for (const part of parts) got.push(...decoder.push(part).map(plain))
+        return [...got, decoder.isIdle]
+      } catch (thrown) {
+        assert.ok(tooLarge(thrown))
+        return ['too-large'] // what came before in the same chunk is lost with it
+      }
+    }
+    const anything = fc.oneof(
+      fc.uint8Array({ maxLength: 600 }),
+      fc.array(fc.constantFrom(0, 0, 0, 1, 2, 5, 255), { maxLength: 600 }).map(all => Uint8Array.from(all))
+    )
+    fc.assert(
+      fc.property(anything, fc.array(fc.nat({ max: 600 }), { maxLength: 30 }), (bytes, cuts) => {
+        const whole = read([bytes])
+        assert.deepEqual(read(chunks(bytes, cuts)), whole)
+        assert.deepEqual(read([...bytes].map(byte => Uint8Array.of(byte))), whole)
+      })
+    )
+  })
+
   it('come out byte by byte, too', () => {
     const decoder = new FrameDecoder(1_000)
     const frames = [new Uint8Array(0), Uint8Array.of(1), new Uint8Array(300).fill(2), new Uint8Array(0)]

@@ -26,7 +26,7 @@ export class Context {
   readonly limits: MessagingLimits
   readonly deadlines: Deadlines
   readonly incomingBytes: Budget
-  readonly #outgoingBytes: Budget
+  readonly outgoingBytes: Budget
   readonly #compression: Compression | undefined
   readonly #now: () => number
   /** Outboxes in which a large value waits for room on its way to a peer. */
@@ -39,7 +39,7 @@ export class Context {
     this.limits = limits
     this.deadlines = new Deadlines(clock)
     this.incomingBytes = new Budget(limits.maxPeerBytes, limits.maxIncomingBytes)
-    this.#outgoingBytes = new Budget(limits.maxPeerBytes)
+    this.outgoingBytes = new Budget(limits.maxPeerBytes)
     this.#compression = compression
   }
 
@@ -94,7 +94,7 @@ export class Context {
   }
 
   #takeRoom(peerId: PeerId, bytes: number, wake: () => void): boolean {
-    if (this.#outgoingBytes.take(peerId, bytes)) return true
+    if (this.outgoingBytes.take(peerId, bytes)) return true
     const waiting = this.#waiting.get(peerId) ?? new Set()
     this.#waiting.set(peerId, waiting.add(wake))
     return false
@@ -102,7 +102,7 @@ export class Context {
 
   /** Room is shared by all streams to a peer: whichever waits for it hears of it. */
   #giveRoom(peerId: PeerId, bytes: number): void {
-    this.#outgoingBytes.give(peerId, bytes)
+    this.outgoingBytes.give(peerId, bytes)
     const waiting = this.#waiting.get(peerId) ?? []
     this.#waiting.delete(peerId)
     for (const wake of waiting) queueMicrotask(wake) // not in the midst of what gives it

@@ -43,6 +43,11 @@ export class Incoming {
     this.#needs = needs
   }
 
+  /** Streams that are served, and senders that are remembered. */
+  get held(): { readonly streams: number; readonly senders: number } {
+    return { streams: this.#channels.size, senders: this.#senders.size }
+  }
+
   /** Serves one channel until it ends. Whatever it throws has broken that channel alone. */
   async serve(channel: Channel): Promise<void> {
     if (this.#channels.size >= this.#needs.context.limits.maxStreams) return this.#refuse(channel, 'limit-reached')
