@@ -18,7 +18,7 @@ const library = new URL('../../src/index.ts', import.meta.url).href
 const folder = mkdtempSync(join(tmpdir(), 'muster-readme-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const [chat = '', network = '', requests = ''] = readPage('README.md').blocks('ts')
+const [chat = '', network = '', requests = '', broadcast = ''] = readPage('README.md').blocks('ts')
 const [failure = ''] = readPage('docs/errors.md').blocks('ts')
 
 /** Starts a snippet as a program of its own, with the sources in place of the package. */
@@ -46,9 +46,15 @@ function start(
 
 describe('the TypeScript of the pages', () => {
   it('has the right types', () => {
-    assert.equal(readPage('README.md').blocks('ts').length, 3)
+    assert.equal(readPage('README.md').blocks('ts').length, 4)
     const around = "declare const lobby: import('muster').Group\ndeclare const member: import('muster').Member\n"
-    for (const [name, source] of Object.entries({ chat, network, requests, failure: `${around}${failure}` })) {
+    for (const [name, source] of Object.entries({
+      chat,
+      network,
+      requests,
+      broadcast,
+      failure: `${around}${failure}`
+    })) {
       writeFileSync(join(folder, `${name}.types.ts`), source)
     }
     const config = {
@@ -103,6 +109,16 @@ describe('the TypeScript of the pages', () => {
     const { child, text } = start('requests', requests)
     assert.deepEqual(await once(child, 'close'), [0, null], text())
     assert.deepEqual(text().trim().split('\n'), ['for how many? number 7', 'answered sorry?'])
+  })
+
+  it('says it to everybody, and to who comes later: the example of broadcasts of the README', async () => {
+    const { child, text } = start('broadcast', broadcast)
+    assert.deepEqual(await once(child, 'close'), [0, null], text())
+    assert.deepEqual(text().trim().split('\n'), [
+      'ben hears ana (broadcast): hello, all',
+      '1 member took it',
+      'cem hears ana (history): hello, all'
+    ])
   })
 })
 

@@ -141,14 +141,17 @@ describe('a large value', () => {
   it('that is cut fails at its sender, and is not sent again', async () => {
     await using world = new World()
     const [ana, bob] = [await world.talker(), await world.talker()]
-    const sending = ana.send(bob, new Uint8Array(16 * MIB), { waitMs: 1000 })
-    await eventually('a part is there', () => bob.progress.length > 0)
-    await ana.node.disconnect(bob.node.peerId)
-    await assert.rejects(sending, { code: 'gone' })
+    await ana.send(bob, 'before')
+    let cut: Promise<void> | undefined
+    const onProgress = (): void => {
+      cut ??= ana.node.disconnect(bob.node.peerId)
+    }
+    await assert.rejects(ana.send(bob, new Uint8Array(16 * MIB), { waitMs: 1000, onProgress }), { code: 'gone' })
+    await cut
     await ana.send(bob, 'next')
     assert.deepEqual(
       bob.heard.map(({ value }) => value),
-      ['next']
+      ['before', 'next']
     )
   })
 

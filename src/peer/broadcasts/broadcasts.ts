@@ -1,5 +1,5 @@
 import type { PeerId } from '../../shared/core/address.ts'
-import { type Clock, systemClock } from '../../shared/core/clock.ts'
+import { type Clock, sleep, systemClock } from '../../shared/core/clock.ts'
 import { isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { type Closable, Scope, type Undo } from '../../shared/core/lifecycle.ts'
 import { type Log, silentLog } from '../../shared/core/log.ts'
@@ -13,7 +13,7 @@ import { decodeValue, encodeValue } from '../value.ts'
 import { Acks, type AckWait } from './acks.ts'
 
 export interface BroadcastsNeeds {
-  readonly node: Pick<Node, 'peerId' | 'open' | 'handle' | 'connect'>
+  readonly node: Pick<Node, 'peerId' | 'open' | 'handle' | 'connect' | 'gossip'>
   readonly feed: Pick<Feed, 'subscribe' | 'publish'>
   /** Our signed member record; undefined when we are not in the topic. */
   ownEnvelope(topicId: TopicId): Uint8Array | undefined
@@ -47,6 +47,10 @@ export interface BroadcastRoom extends Closable {
   ): Promise<BroadcastResult>
 }
 
+/** Milliseconds a broadcast waits for the first neighbour where members are known: gossip comes a moment after them. */
+const FIRST_NEIGHBOUR_MS = 2_000
+const LOOK_AGAIN_MS = 50
+
 /** Longest wait a timer takes; a larger one would fire at once. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1
 
@@ -74,6 +78,13 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
       if (wantsAck) void acks.give(author, sender.addresses, topic.key, sequence)
     }
 
+  const firstNeighbour = async (topicId: TopicId, { members }: Pick<Audience, 'members'>): Promise<void> => {
+    const end = clock.now() + FIRST_NEIGHBOUR_MS
+    while (node.gossip.neighbours(topicId).length === 0 && members().length > 0 && clock.now() < end) {
+      await sleep(clock, LOOK_AGAIN_MS, scope.signal)
+    }
+  }
+
   return {
     signal: scope.signal,
     close: () => scope.close(),
@@ -86,6 +97,7 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
       if (envelope === undefined) throw new MusterError('closed', 'the group was left; nothing was said')
       let wait: AckWait | undefined
       try {
+        await firstNeighbour(topic.id, { members: () => audience.members() })
         const { sequence, peers } = await feed.publish(
           { topicId: topic.id, ...encoded, envelope, wantsAck: ackMs > 0 },
           {

@@ -87,7 +87,7 @@ class Gossipsub implements RunningGossip {
       tagMeshPeers: false, // who is closed to make room is for admission.ts to say
       scoreParams: scoreParams(init.preset),
       scoreThresholds: SCORE_THRESHOLDS,
-      unsubcribeBackoff: 2_000, // whoever leaves and joins again is back in the mesh soon
+      unsubcribeBackoff: 2_000, // whoever leaves and joins again is back in the mesh with the next clean-up, every 15 s
       maxInboundStreams: limits.MAX_GOSSIP_STREAMS_PER_CONNECTION,
       maxInboundDataLength: limits.MAX_GOSSIP_RPC_BYTES,
       maxOutboundBufferSize: limits.MAX_GOSSIP_UNSENT_BYTES,
@@ -99,7 +99,7 @@ class Gossipsub implements RunningGossip {
         maxIwantMessageIDs: limits.MAX_GOSSIP_IDS_PER_RPC,
         maxIdontwantMessageIDs: limits.MAX_GOSSIP_IDS_PER_RPC,
         maxControlMessages: limits.MAX_GOSSIP_CONTROLS_PER_RPC,
-        maxPeerInfos: 1
+        maxPeerInfos: 16 // what others in the network may send along with PRUNE; nobody is dialled for it
       },
       msgIdFn: message => this.#idOf(message)
     })({ ...pick(components), registrar: deafRegistrar(components.registrar) })
