@@ -39,6 +39,22 @@ describe('the gossip mesh', () => {
     for (const { libp2p } of nodes) assert.equal(libp2p.getConnections().length, 1, 'it is the same connection')
   })
 
+  it('tells whoever comes what was said just before', TEST, async () => {
+    await using scope = new Scope()
+    const [ana, ben, cleo] = await Promise.all(
+      Array.from({ length: 3 }, async () => await crier(scope, await ourNode(scope, { mayBeAlone: true })))
+    )
+    assert.ok(ana !== undefined && ben !== undefined && cleo !== undefined)
+    await eventually('they gossip', () =>
+      [ana, ben, cleo].every(({ node }) => (node as Libp2pNode).gossip.running !== undefined)
+    )
+    const { peers } = await ana.say('nobody is here yet')
+    assert.deepEqual(peers, [])
+    await ben.node.connect(placeOf(ana.node as Libp2pNode))
+    await cleo.node.connect(placeOf(ben.node as Libp2pNode))
+    await eventually('both hear it', () => [ben, cleo].every(each => texts(each).length === 1))
+  })
+
   it('knows a spammer again that goes away and comes back', TEST, async () => {
     await using scope = new Scope()
     const node = await ourNode(scope)

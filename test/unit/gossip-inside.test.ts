@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { type GossipInside, splitOutbound } from '../../src/shared/node/gossip-inside.ts'
 import { MAX_GOSSIP_MESSAGES_PER_RPC, MAX_GOSSIP_RPC_BYTES } from '../../src/shared/node/gossip-limits.ts'
 
-type Sent = Parameters<GossipInside['sendRpc']>[1] & { readonly control?: string }
+type Sent = Parameters<GossipInside['sendRpc']>[1]
 
 /** What goes out when gossipsub sends `rpc`; the stream takes `takes` RPCs. */
 function sent(rpc: Sent, takes = Number.POSITIVE_INFINITY): { readonly all: Sent[]; readonly isSent: boolean } {

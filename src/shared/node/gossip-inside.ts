@@ -8,13 +8,17 @@ import type { TOPIC_SCORE } from './gossip-score.ts'
 interface Rpc {
   subscriptions?: Array<{ readonly topic?: string }>
   messages: Array<{ readonly topic: string; readonly data?: Uint8Array }>
+  control?: unknown
 }
 
 /** What gossipsub keeps to itself and we need; the version is pinned. */
 export interface GossipInside {
   readonly peers: Map<string, Libp2pPeerId>
   readonly topics: ReadonlyMap<string, ReadonlySet<string>>
-  readonly mcache: { readonly size: number }
+  readonly mcache: {
+    readonly size: number
+    getGossipIDs(topics: ReadonlySet<string>): Map<string, Uint8Array[]>
+  }
   readonly seenCache: { readonly size: number }
   readonly streamsInbound: ReadonlyMap<string, unknown>
   readonly streamsOutbound: ReadonlyMap<string, unknown>

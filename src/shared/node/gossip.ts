@@ -124,6 +124,7 @@ class Gossipsub implements RunningGossip {
     const onGone = ({ detail }: CustomEvent<Libp2pPeerId>): void => this.#forget(detail)
     events.addEventListener('connection:open', onOpen)
     events.addEventListener('peer:disconnect', onGone)
+    this.#pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#catchUp(detail.peerId))
     const timer = setInterval(() => this.#mend(), limits.GOSSIP_MEND_MS)
     timer.unref()
     this.#undo.push(
@@ -157,7 +158,8 @@ class Gossipsub implements RunningGossip {
   }
 
   neighbours(topicId: TopicId): readonly PeerId[] {
-    return this.#inside.getMeshPeers(this.#nameOf(topicId))
+    // one that we have no stream to yet is in the mesh and hears nothing
+    return this.#inside.getMeshPeers(this.#nameOf(topicId)).filter(id => this.#inside.streamsOutbound.has(id))
   }
 
   scoreOf(peerId: PeerId): number {
@@ -234,6 +236,7 @@ class Gossipsub implements RunningGossip {
         return false
       })
       await handle(from, rpc)
+      if (rpc.subscriptions !== undefined && rpc.subscriptions.length > 0) this.#catchUp(id)
     }
   }
 
@@ -251,6 +254,24 @@ class Gossipsub implements RunningGossip {
     } finally {
       this.#opening.delete(id)
     }
+    this.#catchUp(id)
+  }
+
+  /**
+   * Tells a peer that has just come, into the topic or into the mesh, what was said in the last 3 s: it asks for what it has
+   * not heard. gossipsub tells only those outside the mesh, later, so that what is said while two meet is lost.
+   */
+  #catchUp(id: string): void {
+    const { topics, streamsOutbound, mcache } = this.#inside
+    const shared = [...this.#subscribed].filter(topic => topics.get(topic)?.has(id) === true)
+    if (shared.length === 0 || !streamsOutbound.has(id)) return
+    const ihave = [...mcache.getGossipIDs(new Set(shared))].map(([topicID, messageIDs]) => ({
+      topicID,
+      messageIDs: messageIDs.slice(-limits.MAX_GOSSIP_IDS_PER_RPC)
+    }))
+    if (ihave.length === 0) return
+    const control = { ihave, iwant: [], graft: [], prune: [], idontwant: [] }
+    this.#inside.sendRpc(id, { subscriptions: [], messages: [], control })
   }
 
   #forget(peerId: Libp2pPeerId): void {
