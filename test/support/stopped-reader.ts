@@ -1,15 +1,18 @@
 import { createInterface } from 'node:readline'
-import { createPeer, type MusterError } from '../../src/index.ts'
+import { type ByteStream, createPeer, type MusterError } from '../../src/index.ts'
 
-// One process of the test with a stopped reader: `reader`, which takes whatever comes, or `sender STOPPED OTHER`.
+// One process of the test with a stopped reader: `reader`, which takes whatever comes, or `messages` or `streams`, which
+// sends to the one that is stopped, and talks to the other.
 
 const MIB = 1_048_576
 const VALUE_BYTES = 62.5 * MIB
+const PIECE_BYTES = MIB / 16
 const SENDS = 8
 const ROUNDS = 200
 
 const [role = '', bootstrap = '', stopped = '', other = ''] = process.argv.slice(2)
 const say = (event: string, more: object = {}): void => console.log(JSON.stringify({ event, ...more }))
+const streams: ByteStream[] = []
 const lines = createInterface(process.stdin)[Symbol.asyncIterator]()
 
 await using peer = await createPeer({
@@ -18,15 +21,37 @@ await using peer = await createPeer({
 })
 const group = await peer.join('lobby')
 group.on('message', () => undefined)
+group.onStream('bulk', async stream => {
+  for await (const _bytes of stream);
+  await stream.end()
+})
 say('listening', { peerId: peer.peerId })
-if (role === 'sender') await send()
+if (role !== 'reader') await send(role === 'streams' ? overStream : asMessage)
 await lines.next()
 
-async function send(): Promise<void> {
+type Bulk = (value: Uint8Array, onSent: (bytes: number) => void) => Promise<void>
+
+async function asMessage(value: Uint8Array, onSent: (bytes: number) => void): Promise<void> {
+  await group.send(stopped, value, { timeoutMs: 120_000, onProgress: ({ bytes }) => onSent(bytes) })
+}
+
+async function overStream(value: Uint8Array, onSent: (bytes: number) => void): Promise<void> {
+  await using stream = await streams.shift()
+  if (stream === undefined) throw new Error('more sends than streams')
+  for (let at = 0; at < value.length; at += PIECE_BYTES) {
+    await stream.write(value.subarray(at, at + PIECE_BYTES))
+    onSent(at + PIECE_BYTES)
+  }
+  await stream.end()
+  for await (const _bytes of stream); // the other side ends its half when it has read all
+}
+
+async function send(bulk: Bulk): Promise<void> {
   while (![stopped, other].every(id => group.members().some(({ peerId }) => peerId === id))) {
     await new Promise(resolve => setTimeout(resolve, 20))
   }
   await group.send(stopped, 'hello')
+  for (let at = 0; at < SENDS; at++) streams.push(await group.openStream(stopped, 'bulk'))
   const value = new Uint8Array(VALUE_BYTES).fill(7)
   await roundTrips() // the first ones are slow
   const beforeMs = await roundTrips()
@@ -43,12 +68,11 @@ async function send(): Promise<void> {
   let sentBytes = 0
   const sendOne = async (): Promise<string> => {
     let own = 0
-    const onProgress = ({ bytes }: { bytes: number }): void => {
-      sentBytes += bytes - own
-      own = bytes
-    }
     try {
-      await group.send(stopped, value, { timeoutMs: 120_000, onProgress })
+      await bulk(value, bytes => {
+        sentBytes += bytes - own
+        own = bytes
+      })
       return 'receipt'
     } catch (thrown) {
       return (thrown as MusterError).code
