@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 import { encodeFrames, FRAME_PREFIX_BYTES, FrameDecoder } from '../../src/shared/wire/frames.ts'
+import { heldBytes } from '../support/heap.ts'
 
 const framesOf = fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 12 })
 
@@ -89,6 +90,20 @@ describe('frames', () => {
     })
     assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 1024 * 1024)
     assert.ok(decoders.every(decoder => !decoder.isIdle))
+  })
+
+  it('hold about as much as arrived, in however small pieces', async () => {
+    const before = await heldBytes()
+    const decoders = Array.from({ length: 16 }, () => {
+      const decoder = new FrameDecoder(60_000)
+      decoder.push(Uint8Array.of(0, 0, 0xea, 0x60))
+      for (let at = 0; at < 59_999; at++) decoder.push(Uint8Array.of(at & 255))
+      return decoder
+    })
+    const grownBytes = (await heldBytes()) - before
+    assert.ok(grownBytes < 4 * 1024 * 1024, `${grownBytes} bytes held for ${16 * 60_000}`)
+    const last = decoders.map(decoder => decoder.push(Uint8Array.of(59_999 & 255))[0] ?? new Uint8Array(0))
+    assert.ok(last.every(frame => frame.length === 60_000 && frame.every((byte, at) => byte === (at & 255))))
   })
 
   it('of an endless 0xff end at the fourth byte', () => {

@@ -96,7 +96,7 @@ export class DirectMessages {
         .then(
           reply => ready.push({ peerId, outcome: 'answered', reply }),
           thrown => {
-            const error = asMusterError(thrown, 'closed')
+            const error = asMusterError(thrown, signal.aborted ? 'aborted' : 'closed')
             const outcome = outcomeOf(error)
             if (outcome === undefined) failure ??= error
             else ready.push({ peerId, outcome, error })

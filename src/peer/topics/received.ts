@@ -17,8 +17,6 @@ export interface OpenRequest {
   ask(value: Value, options?: AskOptions): Promise<RawAnswer>
 }
 
-const NEVER = new AbortController().signal
-
 /** A message as the application gets it. */
 export class ReceivedMessage implements Message {
   readonly from: PeerId
@@ -29,6 +27,7 @@ export class ReceivedMessage implements Message {
   readonly via: Via
   readonly sentAt: string | undefined
   readonly #request: OpenRequest | undefined
+  #never: AbortSignal | undefined
 
   constructor({ from, id, value, via = 'direct', sentAt, request }: Delivery, name: string | undefined, topic: string) {
     this.from = from
@@ -46,7 +45,9 @@ export class ReceivedMessage implements Message {
   }
 
   get signal(): AbortSignal {
-    return this.#request?.signal ?? NEVER
+    if (this.#request !== undefined) return this.#request.signal
+    this.#never ??= new AbortController().signal // of its own: what is added to it goes with the message
+    return this.#never
   }
 
   async respond(value: Value, options?: AskOptions): Promise<Receipt | undefined> {

@@ -19,6 +19,9 @@ export function encodeFrames(frames: readonly Uint8Array[]): Uint8Array {
   return bytes
 }
 
+/** Pieces of one frame that are kept apart: one of a single byte takes 200, and keeps the chunk it came in alive. */
+const MAX_PIECES = 256
+
 /**
  * Cuts a byte stream into frames. A length is judged before anything is held for it, and what is held grows with
  * what arrived, not with what was claimed. Holds at most one unfinished frame.
@@ -55,7 +58,7 @@ export class FrameDecoder {
         if (this.#missing === 0) {
           frames.push(concatBytes(this.#parts))
           this.#parts = []
-        }
+        } else if (this.#parts.length >= MAX_PIECES) this.#parts = [concatBytes(this.#parts)]
         continue
       }
       const end = at + FRAME_PREFIX_BYTES
