@@ -6,7 +6,7 @@ import protobuf from 'protobufjs'
 import { ackCodec, broadcastCodec, pubsubCodec } from '../../src/shared/wire/broadcast.ts'
 import type { Codec } from '../../src/shared/wire/codec.ts'
 import { historyFrameCodec } from '../../src/shared/wire/history.ts'
-import { messageFrameCodec } from '../../src/shared/wire/message.ts'
+import { decodeMessageFrame, encodeMessageFrame, messageFrameCodec } from '../../src/shared/wire/message.ts'
 import { streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { MAX_MEMBERS_PER_ANSWER, memberRecordCodec, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 
@@ -158,3 +158,43 @@ function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]))
 }
+
+describe('a frame with a message', () => {
+  const head = fc.record(
+    {
+      id: fc.oneof(fc.nat(300), fc.maxSafeNat()),
+      kind: fc.oneof(fc.nat(1), count),
+      body: fc.uint8Array({ maxLength: 300 }),
+      replyTo: fc.oneof(fc.nat(300), fc.maxSafeNat()),
+      wantsReply: fc.boolean(),
+      size: fc.maxSafeNat(),
+      mayRepeat: fc.boolean()
+    },
+    { requiredKeys: ['id', 'kind', 'body'], noNullPrototype: true }
+  )
+
+  it('is written and read the fast way as the codec does', () => {
+    const exactly = (length: number): Uint8Array => new Uint8Array(length)
+    fc.assert(
+      fc.property(head, given => {
+        const bytes = messageFrameCodec.encode({ message: given })
+        assert.deepEqual(encodeMessageFrame(given, exactly), bytes)
+        const read = decodeMessageFrame(bytes)
+        if (read !== undefined) assert.deepEqual({ ...read }, { ...messageFrameCodec.decode(bytes).message })
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+
+  it('is the same, or left to the codec, whatever the bytes are', () => {
+    fc.assert(
+      fc.property(head, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }), (given, changes) => {
+        const bytes = messageFrameCodec.encode({ message: given })
+        for (const [at, byte] of changes) bytes[at % bytes.length] = byte
+        const read = decodeMessageFrame(bytes)
+        if (read !== undefined) assert.deepEqual({ message: read }, messageFrameCodec.decode(bytes))
+      }),
+      { numRuns: 3_000 }
+    )
+  })
+})

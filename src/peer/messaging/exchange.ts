@@ -132,9 +132,10 @@ export class Exchange {
       while (!channel.signal.aborted) {
         const frames = this.#needs.outbox.next(PART_BYTES)
         if (frames.length === 0) break
-        const [frame] = frames
-        if (frames.length === 1 && frame !== undefined) await channel.send(frame)
-        else await Promise.all(frames.map(each => channel.send(each))) // in one go, so that they leave together
+        // in one go, so that they leave together; those that find room share a promise
+        const sent = new Set<Promise<void>>()
+        for (const frame of frames) sent.add(channel.send(frame))
+        await Promise.all(sent)
       }
     } catch (thrown) {
       // answers may still lie unread, so the reader says when it is over; until then nothing more is handed to it

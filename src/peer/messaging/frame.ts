@@ -1,6 +1,12 @@
 import { shortLived } from '../../shared/core/bytes.ts'
 import { type ErrorCode, MusterError } from '../../shared/core/errors.ts'
-import { type MessageFrame, type MessageHead, messageFrameCodec } from '../../shared/wire/message.ts'
+import {
+  decodeMessageFrame,
+  encodeMessageFrame,
+  type MessageFrame,
+  type MessageHead,
+  messageFrameCodec
+} from '../../shared/wire/message.ts'
 
 /** Why a message, or a whole stream, may be refused; anything else the other side says counts as `refused`. */
 export const REFUSAL_CODES = [
@@ -20,6 +26,8 @@ export type RefusalCode = (typeof REFUSAL_CODES)[number]
  * @throws MusterError `protocol-violation`.
  */
 export function readFrame(bytes: Uint8Array): MessageFrame {
+  const message = decodeMessageFrame(bytes)
+  if (message !== undefined) return { message }
   const frame = messageFrameCodec.decode(bytes)
   if (Object.keys(frame).length !== 1) {
     throw new MusterError('protocol-violation', 'a frame says nothing, or two things at once')
@@ -37,7 +45,7 @@ export const openFrame = (open: NonNullable<MessageFrame['open']>): Uint8Array =
 
 export const welcomeFrame = (welcome: NonNullable<MessageFrame['welcome']>): Uint8Array => encode({ welcome })
 
-export const messageFrame = (message: MessageHead): Uint8Array => encode({ message })
+export const messageFrame = (message: MessageHead): Uint8Array => encodeMessageFrame(message, shortLived)
 
 export const partFrame = (id: number, body: Uint8Array): Uint8Array => encode({ part: { id, body } })
 

@@ -224,6 +224,8 @@ class Gossipsub implements RunningGossip {
     inside.handleReceivedRpc = async (from, rpc) => {
       const id = from.toString()
       if (!inside.peers.has(id)) return // it has gone: what it subscribed to now would be remembered for ever
+      // it gossips by now, and did not when we asked: it was still starting
+      if (!inside.streamsOutbound.has(id)) this.#askAgain(id)
       const now = this.#init.now()
       if (rpc.subscriptions !== undefined) {
         rpc.subscriptions = rpc.subscriptions.filter(
@@ -245,12 +247,24 @@ class Gossipsub implements RunningGossip {
     this.#inside.onPeerConnected(connection.remotePeer, connection)
   }
 
+  /** False when it is not connected. */
+  #askAgain(id: string): boolean {
+    const connections = this.#components.connectionManager.getConnections(peerIdFromString(id))
+    const connection = connections.find(each => each.status === 'open')
+    if (connection !== undefined) this.#meet(connection)
+    return connection !== undefined
+  }
+
   async #openOutbound(peerId: Libp2pPeerId, connection: Connection): Promise<void> {
     const id = peerId.toString()
     if (this.#opening.has(id)) return
     this.#opening.add(id)
+    const { streamsOutbound, streamsInbound } = this.#inside
     try {
       await this.#inside.createOutboundStream(peerId, connection)
+      // it did not gossip yet when we asked, and has opened a stream meanwhile
+      if (!streamsOutbound.has(id) && streamsInbound.has(id))
+        await this.#inside.createOutboundStream(peerId, connection)
     } finally {
       this.#opening.delete(id)
     }
@@ -285,14 +299,10 @@ class Gossipsub implements RunningGossip {
 
   /** A stream broke while its connection goes on: too much unsent, an RPC over the limit, the end of a second connection. */
   #mend(): void {
-    const { streamsOutbound, score } = this.#inside
-    for (const id of streamsOutbound.keys()) this.#gossiping.add(id)
+    const { streamsInbound, streamsOutbound, score } = this.#inside
+    for (const streams of [streamsInbound, streamsOutbound]) for (const id of streams.keys()) this.#gossiping.add(id)
     for (const id of this.#gossiping) {
-      if (streamsOutbound.has(id)) continue
-      const connections = this.#components.connectionManager.getConnections(peerIdFromString(id))
-      const connection = connections.find(each => each.status === 'open')
-      if (connection === undefined) this.#gossiping.delete(id)
-      else this.#meet(connection)
+      if (!streamsOutbound.has(id) && !this.#askAgain(id)) this.#gossiping.delete(id)
     }
     for (const [id, { connected, knownIPs }] of score.peerStats) {
       if (score.peerStats.size <= limits.MAX_GOSSIP_SCORES) break

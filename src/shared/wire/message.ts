@@ -1,3 +1,4 @@
+import { encodeUint8Array, encodingLength } from 'uint8-varint'
 import { codec, type Shape } from './codec.ts'
 import { MAX_ENVELOPE_BYTES } from './topic.ts'
 
@@ -91,3 +92,87 @@ const messageFrameSchema = {
 export const messageFrameCodec = codec(messageFrameSchema)
 export type MessageFrame = Shape<typeof messageFrameSchema>
 export type MessageHead = Shape<typeof messageSchema>
+
+/** Tag of `message` in a frame, and of its fields: number times eight, and the wire type. */
+const TAG = { message: 0x12, id: 0x08, kind: 0x10, body: 0x1a, replyTo: 0x20, wantsReply: 0x28 } as const
+
+/**
+ * A frame with a message, as {@link messageFrameCodec} writes it, three times as fast: nearly all frames are one of these.
+ * What is rare goes through the codec.
+ */
+export function encodeMessageFrame(head: MessageHead, allocate: (length: number) => Uint8Array): Uint8Array {
+  const { id, kind, body, replyTo, wantsReply } = head
+  if (head.size !== undefined || head.encoding !== undefined || head.mayRepeat !== undefined) {
+    return messageFrameCodec.encode({ message: head }, allocate)
+  }
+  const { length } = body
+  let inner = 3 + encodingLength(id) + encodingLength(kind) + encodingLength(length) + length
+  if (replyTo !== undefined) inner += 1 + encodingLength(replyTo)
+  if (wantsReply !== undefined) inner += 2
+  const bytes = allocate(1 + encodingLength(inner) + inner)
+  let at = writeVarint(bytes, 0, TAG.message, inner)
+  at = writeVarint(bytes, at, TAG.id, id)
+  at = writeVarint(bytes, at, TAG.kind, kind)
+  at = writeVarint(bytes, at, TAG.body, length)
+  bytes.set(body, at)
+  at += length
+  if (replyTo !== undefined) at = writeVarint(bytes, at, TAG.replyTo, replyTo)
+  if (wantsReply !== undefined) writeVarint(bytes, at, TAG.wantsReply, wantsReply ? 1 : 0)
+  return bytes
+}
+
+function writeVarint(bytes: Uint8Array, at: number, tag: number, value: number): number {
+  bytes[at] = tag
+  if (value < 0x80) {
+    bytes[at + 1] = value
+    return at + 2
+  }
+  encodeUint8Array(value, bytes, at + 1)
+  return at + 1 + encodingLength(value)
+}
+
+/**
+ * The message of a frame that {@link encodeMessageFrame} writes by itself; undefined for any other frame, which the codec
+ * reads, or refuses.
+ */
+export function decodeMessageFrame(bytes: Uint8Array): MessageHead | undefined {
+  if (bytes[0] !== TAG.message) return undefined
+  const reader = { bytes, at: 1 }
+  const inner = readVarint(reader)
+  if (inner === undefined || reader.at + inner !== bytes.length || bytes[reader.at++] !== TAG.id) return undefined
+  const id = readVarint(reader)
+  if (bytes[reader.at++] !== TAG.kind) return undefined
+  const kind = readVarint(reader)
+  if (bytes[reader.at++] !== TAG.body) return undefined
+  const length = readVarint(reader)
+  if (id === undefined || kind === undefined || length === undefined || length > PART_BYTES) return undefined
+  const end = reader.at + length
+  if (end > bytes.length) return undefined
+  const body = bytes.subarray(reader.at, end)
+  if (end === bytes.length) return { id, kind, body }
+  reader.at = end
+  let replyTo: number | undefined
+  if (bytes[reader.at] === TAG.replyTo) {
+    reader.at++
+    replyTo = readVarint(reader)
+    if (replyTo === undefined) return undefined
+  }
+  const wantsReply = bytes[reader.at] === TAG.wantsReply && bytes[reader.at + 1] === 1
+  if (wantsReply) reader.at += 2
+  if (reader.at !== bytes.length) return undefined
+  if (replyTo === undefined) return { id, kind, body, wantsReply }
+  return wantsReply ? { id, kind, body, replyTo, wantsReply } : { id, kind, body, replyTo }
+}
+
+/** A varint of up to four bytes; undefined for a longer one. */
+function readVarint(reader: { readonly bytes: Uint8Array; at: number }): number | undefined {
+  const { bytes } = reader
+  let value = 0
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = bytes[reader.at++]
+    if (byte === undefined) return undefined
+    value |= (byte & 0x7f) << shift
+    if (byte < 0x80) return value
+  }
+  return undefined
+}
