@@ -56,5 +56,5 @@ test('a listener that throws refuses the message to its sender, and is an uncaug
     const code = await here.send(member, 'hello').then(() => 'receipt', error => error.code)
     console.log(JSON.stringify({ code, uncaught: await uncaught.promise }))`
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])
-  assert.deepEqual(JSON.parse(stdout), { code: 'refused', uncaught: 'a bug of the listener' })
+  assert.deepEqual(JSON.parse(stdout), { code: 'handler-failed', uncaught: 'a bug of the listener' })
 })

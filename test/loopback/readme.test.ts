@@ -117,7 +117,7 @@ describe('the TypeScript of the pages', () => {
     assert.deepEqual(text().trim().split('\n'), [
       'ben hears ana (broadcast): hello, all',
       '1 member took it',
-      'cem hears ana (history): hello, all'
+      'cem, who came later, hears ana: hello, all'
     ])
   })
 })
