@@ -5,6 +5,9 @@ import type { Value } from './api.ts'
 /** Arrays and objects inside each other, at most: deeper JSON overflows the stack of what works on it. */
 export const MAX_VALUE_DEPTH = 128
 
+/** Elements and members in all arrays and objects of a value together; an empty one counts as one. Each takes up to 60 bytes of memory once parsed, though `[{},{},…]` has three for each on the wire. */
+export const MAX_VALUE_ITEMS = 2_097_152
+
 /** A value in bytes. */
 export interface EncodedValue {
   readonly kind: number
@@ -32,7 +35,7 @@ export function encodeValue(value: Value, maxBytes: number): EncodedValue {
     return { kind: VALUE_KIND.bytes, body: value.length > PART_BYTES ? value : new Uint8Array(value) }
   }
   // The walk stops far over the limit, so that a value of shared parts, 2^30 long when written out, is never written out.
-  const budget = { left: maxBytes + WALK_BEYOND_BYTES, used: 0, maxBytes }
+  const budget = { left: maxBytes + WALK_BEYOND_BYTES, items: 0, used: 0, maxBytes }
   judgeJson(value, [], [], budget)
   const body = new TextEncoder().encode(JSON.stringify(value))
   judgeSize(body.length, maxBytes)
@@ -65,6 +68,7 @@ const WALK_BEYOND_BYTES = 8 * 1_048_576
 
 interface Budget {
   left: number
+  items: number
   used: number
   readonly maxBytes: number
 }
@@ -81,6 +85,12 @@ function spend(budget: Budget, bytes: number): void {
   if (budget.left >= 0) return
   const { used, maxBytes } = budget
   throw new MusterError('too-large', `the value is at least ${used} bytes long after encoding; at most ${maxBytes}`)
+}
+
+function spendItems(budget: Budget, count: number): void {
+  budget.items += Math.max(1, count)
+  if (budget.items <= MAX_VALUE_ITEMS) return
+  throw new MusterError('too-large', `more than ${MAX_VALUE_ITEMS} values inside the value; send it as bytes`)
 }
 
 type Path = Array<string | number>
@@ -103,10 +113,13 @@ function judgeContainer(value: object, path: Path, ancestors: object[], budget: 
   if (Array.isArray(value)) {
     spend(budget, value.length) // before the walk: an array may claim 2^32 − 1 holes
     for (let at = 0; at < value.length; at++) judgeAt(value[at], at, path, ancestors, budget)
+    spendItems(budget, value.length)
     if (Object.keys(value).length !== value.length) throw invalid(path, 'an array has elements only')
   } else {
     if (!isPlain(value)) throw invalid(path, `${nameOf(value)} is not a JSON value`)
-    for (const key of Object.keys(value)) {
+    const keys = Object.keys(value)
+    spendItems(budget, keys.length)
+    for (const key of keys) {
       spend(budget, key.length + 4)
       judgeAt((value as Record<string, unknown>)[key], key, path, ancestors, budget)
     }
@@ -143,10 +156,12 @@ function property(key: string): string {
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+const COMMA = 0x2c
 
-/** Looks at brackets outside strings only, before anything is parsed. */
+/** Looks at brackets and commas outside strings only, before anything is parsed. */
 function judgeDepth(json: Uint8Array): void {
   let depth = 0
+  let items = 0
   let isInString = false
   for (let at = 0; at < json.length; at++) {
     const byte = json[at]
@@ -156,6 +171,9 @@ function judgeDepth(json: Uint8Array): void {
     } else if (byte === QUOTE) isInString = true
     else if (byte === 0x5b || byte === 0x7b) {
       if (++depth > MAX_VALUE_DEPTH) throw new MusterError('protocol-violation', 'a message is nested too deep')
+      items++
     } else if (byte === 0x5d || byte === 0x7d) depth--
+    else if (byte === COMMA) items++
   }
+  if (items > MAX_VALUE_ITEMS) throw new MusterError('protocol-violation', 'a message has too many values inside')
 }

@@ -58,6 +58,36 @@ describe('the room a large value takes is given back', () => {
   })
 })
 
+describe('the room of everybody together', () => {
+  it('is taken by what came, not by what was claimed', async () => {
+    await using world = new World()
+    const [ana, cem] = [await world.talker(), await world.talker()]
+    const bob = await world.talker({ maxMessageBytes: 4 * MIB, maxPeerBytes: 4 * MIB, maxIncomingBytes: 5 * MIB })
+    const channel = await ana.open(bob, ana.openFrame(), begin(1, 4 * MIB)) // and nothing more
+    await eventually('the claim is there', () => bob.progress.length === 1)
+    await cem.send(bob, new Uint8Array(4 * MIB))
+    assert.equal(bob.heard.length, 1)
+    channel.abort(new Error('done'))
+  })
+
+  it('once it is full, ends a value half-way, with a refusal', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker(), await world.talker({ ...ROOM, maxIncomingBytes: 2 * MIB })]
+    await assert.rejects(ana.send(bob, new Uint8Array(3 * MIB)), { code: 'limit-reached' })
+    await ana.send(bob, new Uint8Array(2 * MIB))
+    assert.equal(bob.heard.length, 1)
+  })
+
+  it('counts what a compressed value becomes', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker(PACKS), await world.talker({ ...PACKS, ...ROOM, maxIncomingBytes: 2 * MIB })]
+    await ana.send(bob, 'hello')
+    await assert.rejects(ana.send(bob, 'x'.repeat(3 * MIB)), { code: 'limit-reached' })
+    await ana.send(bob, 'x'.repeat(MIB))
+    assert.equal(bob.heard.length, 2)
+  })
+})
+
 describe('after a break', () => {
   it('what is said again goes ahead of a new large value', async () => {
     await using world = new World()

@@ -16,7 +16,7 @@ import {
 import * as limits from '../../src/peer/messaging/limits.ts'
 import { unpack } from '../../src/peer/messaging/pack.ts'
 import { MAX_WAIT_MS } from '../../src/peer/times.ts'
-import { encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
+import { encodeValue, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS } from '../../src/peer/value.ts'
 import { ERROR_CODES } from '../../src/shared/core/errors.ts'
 import { encodeFrames, FrameDecoder } from '../../src/shared/wire/frames.ts'
 import {
@@ -126,9 +126,14 @@ describe('the page of the message protocol', () => {
 
   it('has the limits of the code, by name and number', () => {
     const inCode = new Map<string, number>(
-      Object.entries({ ...limits, MAX_WAIT_MS, PART_BYTES, MAX_MESSAGE_FRAME_BYTES, MAX_VALUE_DEPTH }).filter(
-        (entry): entry is [string, number] => typeof entry[1] === 'number'
-      )
+      Object.entries({
+        ...limits,
+        MAX_WAIT_MS,
+        PART_BYTES,
+        MAX_MESSAGE_FRAME_BYTES,
+        MAX_VALUE_DEPTH,
+        MAX_VALUE_ITEMS
+      }).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
     )
     inCode.delete('MAX_TURN_MS') // no promise to others
     const onPage = page

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { Value } from '../../src/peer/api.ts'
-import { decodeValue, encodeValue, MAX_VALUE_DEPTH } from '../../src/peer/value.ts'
+import { decodeValue, encodeValue, MAX_VALUE_DEPTH, MAX_VALUE_ITEMS } from '../../src/peer/value.ts'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 
 const MAX_MESSAGE_BYTES = 1_048_576
@@ -118,9 +118,29 @@ describe('what is no value', () => {
     for (const value of [blown, new Array(2 ** 32 - 1) as Value, 'x'.repeat(2 ** 28)]) {
       assert.throws(() => encodeValue(value, MAX_MESSAGE_BYTES), {
         code: 'too-large',
-        message: /at least \d+ bytes.*at most 1048576/
+        message: /at least \d+ bytes.*at most 1048576|values inside/
       })
     }
+  })
+
+  it('has at most two million values inside, counted alike at both ends', () => {
+    const body = (text: string): Uint8Array => new TextEncoder().encode(text)
+    const full = Array.from({ length: MAX_VALUE_ITEMS / 2 }, () => ({})) // one each, and one for being there
+    assert.equal((decodeValue(encodeValue(full, 2 ** 26))?.value as unknown[]).length, full.length)
+    const most = Array.from({ length: MAX_VALUE_ITEMS }, () => 1)
+    assert.equal((decodeValue(encodeValue(most, 2 ** 26))?.value as unknown[]).length, most.length)
+    for (const value of [
+      [...most, 1],
+      [...full, {}, {}],
+      [[], most]
+    ] as Value[]) {
+      assert.throws(() => encodeValue(value, 2 ** 26), { code: 'too-large', message: /values inside/ })
+    }
+    assert.throws(() => decodeValue({ kind: 0, body: body(`[${'{},'.repeat(2 ** 20)}{}]`) }), {
+      code: 'protocol-violation'
+    })
+    const commas = `["${','.repeat(2 ** 22)}"]`
+    assert.equal((decodeValue({ kind: 0, body: body(commas) })?.value as string[])[0]?.length, 2 ** 22)
   })
 
   it('is judged at the byte, for text of more than one byte a character', () => {

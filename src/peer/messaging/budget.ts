@@ -1,34 +1,47 @@
 import type { PeerId } from '../../shared/core/address.ts'
 
-/** Bytes that are spoken for, per peer and altogether. A claim is judged before anything is held for it. */
+/**
+ * Bytes of large values, counted twice: what each peer has claimed, judged before anything is held for it, and what is
+ * really here of everybody. A claim that nothing follows takes nothing from others.
+ */
 export class Budget {
   readonly #maxPerPeer: number
-  readonly #maxAltogether: number
-  readonly #used = new Map<PeerId, number>()
-  #altogether = 0
+  readonly #maxHeld: number
+  readonly #claimed = new Map<PeerId, number>()
+  #held = 0
 
-  constructor(maxPerPeer: number, maxAltogether = Number.POSITIVE_INFINITY) {
+  constructor(maxPerPeer: number, maxHeld = Number.POSITIVE_INFINITY) {
     this.#maxPerPeer = maxPerPeer
-    this.#maxAltogether = maxAltogether
+    this.#maxHeld = maxHeld
   }
 
+  /** Claimed and held, together: zero when nothing is under way. */
   get used(): number {
-    return this.#altogether
+    return [...this.#claimed.values()].reduce((sum, bytes) => sum + bytes, this.#held)
   }
 
-  /** False when there is no room; nothing is taken then. */
+  /** False when the peer has no room for a claim; nothing is taken then. */
   take(peerId: PeerId, bytes: number): boolean {
-    const used = this.#used.get(peerId) ?? 0
-    if (used + bytes > this.#maxPerPeer || this.#altogether + bytes > this.#maxAltogether) return false
-    this.#used.set(peerId, used + bytes)
-    this.#altogether += bytes
+    const claimed = this.#claimed.get(peerId) ?? 0
+    if (claimed + bytes > this.#maxPerPeer) return false
+    this.#claimed.set(peerId, claimed + bytes)
     return true
   }
 
   give(peerId: PeerId, bytes: number): void {
-    const left = (this.#used.get(peerId) ?? 0) - bytes
-    if (left > 0) this.#used.set(peerId, left)
-    else this.#used.delete(peerId)
-    this.#altogether -= bytes
+    const left = (this.#claimed.get(peerId) ?? 0) - bytes
+    if (left > 0) this.#claimed.set(peerId, left)
+    else this.#claimed.delete(peerId)
+  }
+
+  /** False when there is no room for bytes that came. */
+  hold(bytes: number): boolean {
+    if (this.#held + bytes > this.#maxHeld) return false
+    this.#held += bytes
+    return true
+  }
+
+  letGo(bytes: number): void {
+    this.#held -= bytes
   }
 }

@@ -62,6 +62,8 @@ export class Exchange {
         deadlines,
         take: bytes => incomingBytes.take(peerId, bytes),
         give: bytes => incomingBytes.give(peerId, bytes),
+        hold: bytes => incomingBytes.hold(bytes),
+        letGo: bytes => incomingBytes.letGo(bytes),
         onMessage: arrived => this.#onMessage(arrived),
         onRefused: (id, code, replyTo) => {
           this.#needs.onRefused?.(code)

@@ -20,9 +20,12 @@ export interface Arrived {
 
 export interface InboxNeeds {
   readonly deadlines: Deadlines
-  /** Room for a large value on its way to us; false: it is refused. */
+  /** Room for what the other side claims to send; false: it is refused. */
   take(bytes: number): boolean
   give(bytes: number): void
+  /** Room for what is here of it; false: it is dropped, and refused. */
+  hold(bytes: number): boolean
+  letGo(bytes: number): void
   onMessage(arrived: Arrived): void
   /** To be said to the other side. */
   onRefused(id: number, code: RefusalCode, replyTo: number | undefined): void
@@ -37,6 +40,8 @@ interface Transfer {
   /** Undefined for one that was refused: its parts are dropped until the sender stops. */
   parts: Uint8Array[] | undefined
   receivedBytes: number
+  /** Of a large one, counted among the bytes that are here. */
+  heldBytes: number
   deadline: Deadline | undefined
   release(): void
 }
@@ -88,29 +93,47 @@ export class Inbox {
     }
     const claimed = Math.max(size ?? body.length, rawSize ?? 0)
     const isLarge = claimed > PART_BYTES
-    const code = this.#judge(claimed, isLarge)
-    if (code !== undefined) this.#needs.onRefused(id, code, head.replyTo)
+    const isTooLarge = claimed > this.#limits.maxMessageBytes
+    const hasRoom = !isTooLarge && (!isLarge || this.#needs.take(claimed))
     const transfer: Transfer = {
       head,
       size: size ?? body.length,
-      parts: code === undefined ? [body] : undefined,
+      parts: hasRoom ? [body] : undefined,
       receivedBytes: body.length,
+      heldBytes: 0,
       deadline: undefined,
-      release: isLarge && code === undefined ? once(() => this.#needs.give(claimed)) : nothing
+      release: isLarge && hasRoom ? once(() => this.#release(transfer, claimed)) : nothing
     }
-    if (size === undefined) {
-      if (code === undefined) this.#arrived(transfer, body)
-      return
+    if (size !== undefined) this.#transfers.set(id, transfer)
+    if (!hasRoom) this.#refuse(transfer, isTooLarge ? 'too-large' : 'limit-reached')
+    else if (isLarge && !this.#hold(transfer, body.length)) return
+    else if (size === undefined) this.#arrived(transfer, body)
+    else {
+      transfer.deadline = this.#needs.deadlines.after(this.#limits.transferIdleMs, () => {
+        this.#refuse(transfer, 'timed-out')
+      })
+      this.#report(transfer)
     }
-    this.#transfers.set(id, transfer)
-    if (code !== undefined) return
-    transfer.deadline = this.#needs.deadlines.after(this.#limits.transferIdleMs, () => this.#onIdle(transfer))
-    this.#report(transfer)
   }
 
-  #judge(claimed: number, isLarge: boolean): RefusalCode | undefined {
-    if (claimed > this.#limits.maxMessageBytes) return 'too-large'
-    return isLarge && !this.#needs.take(claimed) ? 'limit-reached' : undefined
+  /** False when it was dropped, because there is no room for more of everybody. */
+  #hold(transfer: Transfer, bytes: number): boolean {
+    if (this.#needs.hold(bytes)) {
+      transfer.heldBytes += bytes
+      return true
+    }
+    this.#refuse(transfer, 'limit-reached')
+    return false
+  }
+
+  #release({ heldBytes }: Transfer, claimed: number): void {
+    this.#needs.give(claimed)
+    this.#needs.letGo(heldBytes)
+  }
+
+  #refuse(transfer: Transfer, code: RefusalCode): void {
+    drop(transfer)
+    this.#needs.onRefused(transfer.head.id, code, transfer.head.replyTo)
   }
 
   #continue(id: number, body: Uint8Array): void {
@@ -120,7 +143,7 @@ export class Inbox {
       throw new MusterError('protocol-violation', 'a part of a wrong size')
     }
     transfer.receivedBytes += body.length
-    transfer.parts?.push(body)
+    if (transfer.parts !== undefined && this.#hold(transfer, body.length)) transfer.parts.push(body)
     transfer.deadline?.restart()
     this.#report(transfer)
     if (transfer.receivedBytes < transfer.size) return
@@ -133,8 +156,10 @@ export class Inbox {
     if (parts !== undefined) this.#needs.onProgress(head.id, { bytes: receivedBytes, totalBytes: size }, head.replyTo)
   }
 
-  #arrived({ head, release }: Transfer, body: Uint8Array): void {
+  #arrived(transfer: Transfer, body: Uint8Array): void {
+    const { head, release } = transfer
     const { id, kind, encoding, rawSize, replyTo, wantsReply = false, mayRepeat = false } = head
+    if (rawSize !== undefined && rawSize > PART_BYTES && !this.#hold(transfer, rawSize)) return
     const value = { kind, body, encoding, rawSize: rawSize ?? body.length }
     this.#needs.onMessage({ id, value, replyTo, wantsReply, mayRepeat, release })
   }
@@ -144,11 +169,6 @@ export class Inbox {
     this.#transfers.delete(id)
     if (transfer === undefined) this.#needs.onCancelled(id)
     else drop(transfer)
-  }
-
-  #onIdle(transfer: Transfer): void {
-    drop(transfer)
-    this.#needs.onRefused(transfer.head.id, 'timed-out', transfer.head.replyTo)
   }
 }
 

@@ -8,7 +8,7 @@ import { MAX_WAIT_MS } from '../times.ts'
 export const MAX_MESSAGE_BYTES = 64 * 1_048_576
 /** Bytes of values in parts under way from one peer, and to one peer, unless `maxPeerBytes` says otherwise. */
 export const MAX_PEER_BYTES = 256 * 1_048_576
-/** Bytes of values in parts under way from everybody together. */
+/** Bytes that are here of large values under way from everybody together, packed and unpacked. */
 export const MAX_INCOMING_BYTES = 1024 * 1_048_576
 /** Values in parts under way at once on one stream and in one direction. */
 export const MAX_TRANSFERS = 16
