@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type GossipInside, splitOutbound } from '../../src/shared/node/gossip-inside.ts'
+import { deafRegistrar, type GossipInside, splitOutbound } from '../../src/shared/node/gossip-inside.ts'
 import { MAX_GOSSIP_MESSAGES_PER_RPC, MAX_GOSSIP_RPC_BYTES } from '../../src/shared/node/gossip-limits.ts'
 
 type Sent = Parameters<GossipInside['sendRpc']>[1]
@@ -55,5 +55,22 @@ describe('what a neighbour asked for', () => {
 
   it('stays one RPC when it fits, and when there is nothing in it', () => {
     for (const count of [0, 1, 3]) assert.equal(sent({ messages: messages(count, 65_000), control: 'x' }).all.length, 1)
+  })
+})
+
+describe('the registrar that gossipsub sees', () => {
+  it('serves its protocols only when it is told to: what came earlier would never be read', async () => {
+    const served: string[] = []
+    const registrar = {
+      handle: async (protocol: string) => void served.push(protocol),
+      register: async () => assert.fail('peers are ours to tell of'),
+      getProtocols: () => ['/a']
+    }
+    const { registrar: deaf, serve } = deafRegistrar(registrar as unknown as Parameters<typeof deafRegistrar>[0])
+    await deaf.handle('/meshsub/1.2.0', () => undefined)
+    assert.equal(await deaf.register('/meshsub/1.2.0', {}), 'deaf')
+    assert.deepEqual([served, deaf.getProtocols()], [[], ['/a']])
+    await serve()
+    assert.deepEqual(served, ['/meshsub/1.2.0'])
   })
 })

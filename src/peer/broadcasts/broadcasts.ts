@@ -47,8 +47,11 @@ export interface BroadcastRoom extends Closable {
   ): Promise<BroadcastResult>
 }
 
-/** Milliseconds a broadcast waits for the first neighbour where members are known: gossip comes a moment after them. */
-const FIRST_NEIGHBOUR_MS = 2_000
+/**
+ * Milliseconds from entering a topic in which a broadcast waits for the first neighbour, where members are known: gossip
+ * comes a moment after them, and later on a busy machine. After that, members without gossip keep nobody waiting.
+ */
+const FIRST_NEIGHBOUR_MS = 15_000
 const LOOK_AGAIN_MS = 50
 
 /** Longest wait a timer takes; a larger one would fire at once. */
@@ -78,8 +81,10 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
       if (wantsAck) void acks.give(author, sender.addresses, topic.key, sequence)
     }
 
+  const entered = new Map<TopicId, number>()
+
   const firstNeighbour = async (topicId: TopicId, { members }: Pick<Audience, 'members'>): Promise<void> => {
-    const end = clock.now() + FIRST_NEIGHBOUR_MS
+    const end = (entered.get(topicId) ?? 0) + FIRST_NEIGHBOUR_MS
     while (node.gossip.neighbours(topicId).length === 0 && members().length > 0 && clock.now() < end) {
       await sleep(clock, LOOK_AGAIN_MS, scope.signal)
     }
@@ -89,7 +94,14 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
     signal: scope.signal,
     close: () => scope.close(),
     [Symbol.asyncDispose]: () => scope.close(),
-    enter: (topic, audience) => feed.subscribe(topic.id, listenerOf(topic, audience)),
+    enter(topic, audience) {
+      entered.set(topic.id, clock.now())
+      const leave = feed.subscribe(topic.id, listenerOf(topic, audience))
+      return () => {
+        entered.delete(topic.id)
+        leave()
+      }
+    },
     async say(topic, audience, value, { ackMs = 0, signal } = {}) {
       if (!(ackMs >= 0)) throw new MusterError('options-invalid', `ackMs is ${ackMs}; it must be a number from 0 on`)
       const encoded = encodeValue(value, MAX_BROADCAST_BYTES)

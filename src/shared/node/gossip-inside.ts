@@ -53,17 +53,26 @@ export interface GossipInside {
 
 /**
  * A registrar that tells nothing of peers: we do, by their connections. libp2p's goes by identify, and takes a neighbour
- * out when an answer arrives that was given before it had started to gossip.
+ * out when an answer arrives that was given before it had started to gossip. Protocols are served from `serve` on:
+ * gossipsub has them served before it is started, takes the streams that come meanwhile, and never reads them.
  */
-export function deafRegistrar(registrar: Registrar): Registrar {
-  return new Proxy(registrar, {
+export function deafRegistrar(registrar: Registrar): { readonly registrar: Registrar; serve(): Promise<void> } {
+  const handled: Array<Parameters<Registrar['handle']>> = []
+  const deaf = new Proxy(registrar, {
     get(target, name) {
+      if (name === 'handle') return async (...args: Parameters<Registrar['handle']>) => void handled.push(args)
       if (name === 'register') return async () => 'deaf'
       if (name === 'unregister') return () => undefined
       const value: unknown = Reflect.get(target, name)
       return typeof value === 'function' ? value.bind(target) : value
     }
   })
+  return {
+    registrar: deaf,
+    async serve() {
+      await Promise.all(handled.map(args => registrar.handle(...args)))
+    }
+  }
 }
 
 /** gossipsub goes by a score for a second, and takes 128 RPCs on a good one, whatever they are. */

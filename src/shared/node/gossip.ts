@@ -57,6 +57,7 @@ class Gossipsub implements RunningGossip {
   readonly #init: GossipInit
   readonly #pubsub: GossipSub
   readonly #inside: GossipInside
+  readonly #registrar: ReturnType<typeof deafRegistrar>
   readonly #subscribed = new Set<string>()
   /** Messages of our own by their data: `publish` of gossipsub does not show what it signed. */
   readonly #signed = new WeakMap<Uint8Array, Message>()
@@ -78,6 +79,7 @@ class Gossipsub implements RunningGossip {
   constructor(components: GossipComponents, init: GossipInit) {
     this.#components = components
     this.#init = init
+    this.#registrar = deafRegistrar(components.registrar)
     this.#pubsub = gossipsub({
       globalSignaturePolicy: 'StrictSign',
       emitSelf: false,
@@ -102,7 +104,7 @@ class Gossipsub implements RunningGossip {
         maxPeerInfos: 16 // what others in the network may send along with PRUNE; nobody is dialled for it
       },
       msgIdFn: message => this.#idOf(message)
-    })({ ...pick(components), registrar: deafRegistrar(components.registrar) })
+    })({ ...pick(components), registrar: this.#registrar.registrar })
     this.#inside = this.#pubsub as unknown as GossipInside
     this.#inside.protocols = this.#inside.protocols.filter(protocol => protocol !== '/meshsub/1.0.0') // knows no back-off
     biteAtOnce(this.#inside)
@@ -132,6 +134,7 @@ class Gossipsub implements RunningGossip {
       () => events.removeEventListener('peer:disconnect', onGone),
       () => clearInterval(timer)
     )
+    await this.#registrar.serve()
     for (const connection of connectionManager.getConnections()) this.#meet(connection)
   }
 
