@@ -1,3 +1,4 @@
+import { copyBytes, shortLived } from '../shared/core/bytes.ts'
 import { MusterError } from '../shared/core/errors.ts'
 import { PART_BYTES, VALUE_KIND } from '../shared/wire/message.ts'
 import type { Value } from './api.ts'
@@ -32,7 +33,7 @@ export interface PackedValue extends EncodedValue {
 export function encodeValue(value: Value, maxBytes: number): EncodedValue {
   if (value instanceof Uint8Array) {
     judgeSize(value.length, maxBytes)
-    return { kind: VALUE_KIND.bytes, body: value.length > PART_BYTES ? value : new Uint8Array(value) }
+    return { kind: VALUE_KIND.bytes, body: value.length > PART_BYTES ? value : shortLivedCopy(value) }
   }
   // The walk stops far over the limit, so that a value of shared parts, 2^30 long when written out, is never written out.
   const budget = { left: maxBytes + WALK_BEYOND_BYTES, items: 0, used: 0, maxBytes }
@@ -48,7 +49,7 @@ export function encodeValue(value: Value, maxBytes: number): EncodedValue {
  * @throws MusterError `protocol-violation` when the bytes are not what their kind says.
  */
 export function decodeValue({ kind, body }: EncodedValue): { readonly value: Value } | undefined {
-  if (kind === VALUE_KIND.bytes) return { value: isView(body) ? new Uint8Array(body) : body }
+  if (kind === VALUE_KIND.bytes) return { value: isView(body) ? copyBytes(body) : body }
   if (kind !== VALUE_KIND.json) return undefined
   judgeDepth(body)
   try {
@@ -56,6 +57,12 @@ export function decodeValue({ kind, body }: EncodedValue): { readonly value: Val
   } catch (cause) {
     throw new MusterError('protocol-violation', 'a message is not JSON in UTF-8', { cause })
   }
+}
+
+function shortLivedCopy(value: Uint8Array): Uint8Array {
+  const copy = shortLived(value.length)
+  copy.set(value)
+  return copy
 }
 
 /** A view of something larger would keep all of that alive. */

@@ -91,6 +91,10 @@ export class Inbox {
     if (size !== undefined && this.#transfers.size >= this.#limits.maxTransfers) {
       throw new MusterError('protocol-violation', 'too many values in parts at once')
     }
+    if (size === undefined && rawSize === undefined && body.length <= this.#limits.maxMessageBytes) {
+      this.#tell(head, body, nothing) // nearly all
+      return
+    }
     const claimed = Math.max(size ?? body.length, rawSize ?? 0)
     const isLarge = claimed > PART_BYTES
     const isTooLarge = claimed > this.#limits.maxMessageBytes
@@ -158,8 +162,13 @@ export class Inbox {
 
   #arrived(transfer: Transfer, body: Uint8Array): void {
     const { head, release } = transfer
-    const { id, kind, encoding, rawSize, replyTo, wantsReply = false, mayRepeat = false } = head
+    const { rawSize } = head
     if (rawSize !== undefined && rawSize > PART_BYTES && !this.#hold(transfer, rawSize)) return
+    this.#tell(head, body, release)
+  }
+
+  #tell(head: MessageHead, body: Uint8Array, release: () => void): void {
+    const { id, kind, encoding, rawSize, replyTo, wantsReply = false, mayRepeat = false } = head
     const value = { kind, body, encoding, rawSize: rawSize ?? body.length }
     this.#needs.onMessage({ id, value, replyTo, wantsReply, mayRepeat, release })
   }

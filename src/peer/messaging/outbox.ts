@@ -87,11 +87,8 @@ export class Outbox {
       throw new MusterError('limit-reached', `${maxAsked} requests to this member are open; wait for their answers`)
     }
     this.#queueOf(outgoing).add(outgoing)
-    outgoing.onGivenUp = () => this.#onGivenUp(outgoing)
-    if (outgoing.wantsReply) {
-      this.#openAsks++
-      outgoing.onSettled = () => this.#openAsks--
-    }
+    outgoing.outbox = this
+    if (outgoing.wantsReply) this.#openAsks++
     this.#needs.wake()
   }
 
@@ -280,7 +277,13 @@ export class Outbox {
     return outgoing.sentBytes < outgoing.value.body.length
   }
 
-  #onGivenUp(outgoing: Outgoing): void {
+  /** @internal The caller has its answer. */
+  onSettled({ wantsReply }: Outgoing): void {
+    if (wantsReply) this.#openAsks--
+  }
+
+  /** @internal The caller does not wait any more. */
+  onGivenUp(outgoing: Outgoing): void {
     if (this.#queueOf(outgoing).remove(outgoing)) {
       this.#refuseUnanswered(outgoing)
       this.#needs.wake()

@@ -47,8 +47,8 @@ export class Outgoing {
   hasReopened = false
   /** The caller has its answer, or gave up. */
   isSettled = false
-  onGivenUp: (() => void) | undefined
-  onSettled: (() => void) | undefined
+  /** Where it is kept, to be told. */
+  outbox: { onGivenUp(outgoing: Outgoing): void; onSettled(outgoing: Outgoing): void } | undefined
   readonly #options: OutgoingOptions
   #resolve: ((sent: Sent) => void) | undefined
   #reject: ((error: MusterError) => void) | undefined
@@ -127,7 +127,7 @@ export class Outgoing {
   #settle(): boolean {
     if (this.isSettled) return false
     this.isSettled = true
-    this.onSettled?.()
+    this.outbox?.onSettled(this)
     this.#deadline?.stop()
     if (this.#onAbort !== undefined) this.#options.signal?.removeEventListener('abort', this.#onAbort)
     return true
@@ -141,6 +141,6 @@ export class Outgoing {
     const state = this.id === 0 ? 'the message was not sent' : 'the message may have been delivered or not'
     const error = givenUp(code, `${what}; ${state}`, reason)
     this.reject(error)
-    this.onGivenUp?.()
+    this.outbox?.onGivenUp(this)
   }
 }

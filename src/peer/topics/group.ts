@@ -172,10 +172,12 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   /** The member that is meant; one that was listed only so far, though there is a connection by now, counts as live. */
   #receiver(member: Member | PeerId, failed: string): PeerId {
     const to = typeof member === 'string' ? member : member.peerId
-    const topic = JSON.stringify(this.topic)
-    if (this.signal.aborted) throw new MusterError('closed', `the group ${topic} was left; ${failed}`)
     const known = this.#known.get(to)
-    if (known?.isShown !== true) throw new MusterError('not-a-member', `${to} is not a member of ${topic}; ${failed}`)
+    if (this.signal.aborted || known?.isShown !== true) {
+      const topic = JSON.stringify(this.topic)
+      if (this.signal.aborted) throw new MusterError('closed', `the group ${topic} was left; ${failed}`)
+      throw new MusterError('not-a-member', `${to} is not a member of ${topic}; ${failed}`)
+    }
     if (!isLive(known) && this.#needs.node.isConnected(to)) this.#needs.roster.confirm(this.topicId, to)
     return to
   }
