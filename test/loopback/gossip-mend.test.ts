@@ -74,6 +74,26 @@ describe('the gossip mesh', () => {
     assert.ok(score() < -80, `${score()}`)
   })
 
+  it('is left within seconds although a neighbour does not read', TEST, async () => {
+    await using scope = new Scope()
+    const node = await ourNode(scope)
+    const ana = await crier(scope, node)
+    await eventually('it gossips', () => node.gossip.running !== undefined)
+    const by = await spammer(scope, await createIdentity(), TOPIC)
+    await by.libp2p.unhandle('/meshsub/1.2.0')
+    await by.libp2p.handle('/meshsub/1.2.0', stream => stream.pause())
+    await by.attack(node.libp2p)
+    await eventually('they are neighbours', () => node.gossip.neighbours(SQUARE.id).includes(by.peerId))
+    for (let at = 0; at < 20; at++) await node.gossip.publish(SQUARE.id, new Uint8Array(60_000).fill(at))
+    const streams = node.libp2p.getConnections().flatMap(each => each.streams)
+    assert.ok(
+      streams.some(({ protocol, writableNeedsDrain }) => protocol.startsWith('/meshsub/') && writableNeedsDrain),
+      'something waits to be read'
+    )
+    await ana.feed.close()
+    await node.close()
+  })
+
   it('remembers nothing of strangers that came and went', TEST, async () => {
     await using scope = new Scope()
     const node = await ourNode(scope)

@@ -1,4 +1,4 @@
-import type { Connection, PeerId as Libp2pPeerId } from '@libp2p/interface'
+import type { AbortOptions, Connection, PeerId as Libp2pPeerId } from '@libp2p/interface'
 import type { Registrar } from '@libp2p/interface-internal'
 import { MAX_GOSSIP_MESSAGES_PER_RPC, MAX_GOSSIP_RPC_BYTES } from './gossip-limits.ts'
 import type { TOPIC_SCORE } from './gossip-score.ts'
@@ -21,7 +21,7 @@ export interface GossipInside {
   }
   readonly seenCache: { readonly size: number }
   readonly streamsInbound: ReadonlyMap<string, unknown>
-  readonly streamsOutbound: ReadonlyMap<string, unknown>
+  readonly streamsOutbound: ReadonlyMap<string, { close(options?: AbortOptions): Promise<void> }>
   readonly opts: { readonly scoreParams: { readonly topics: Record<string, typeof TOPIC_SCORE> } }
   readonly score: {
     readonly peerStats: Map<string, { connected: boolean; readonly knownIPs: Set<string> }>
@@ -125,4 +125,14 @@ function batches<M extends { readonly data?: Uint8Array }>(messages: readonly M[
     }
   }
   return all
+}
+
+/** gossipsub waits until each neighbour has read all that was sent to it: for ever, for one that does not read. */
+export async function stopWithin(ms: number, inside: GossipInside): Promise<void> {
+  const signal = AbortSignal.timeout(ms)
+  for (const stream of inside.streamsOutbound.values()) {
+    const close = stream.close.bind(stream)
+    stream.close = () => close({ signal })
+  }
+  await inside.stop()
 }

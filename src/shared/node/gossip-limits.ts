@@ -36,6 +36,8 @@ export const MAX_RATED_NEIGHBOURS = 2_048
 export const MAX_FLOODED_BYTES = 8_192
 /** Milliseconds until a gossip stream that broke is opened again. */
 export const GOSSIP_MEND_MS = 1_000
+/** Milliseconds that what was said last may take to leave when a node closes; then its gossip streams are reset. */
+export const GOSSIP_CLOSE_MS = 1_000
 
 /** What a message costs of a rate: one, and one more for each {@link GOSSIP_BYTES_PER_TOKEN}. */
 export function gossipCost(bytes: number): number {

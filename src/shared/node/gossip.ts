@@ -16,7 +16,7 @@ import type { Undo } from '../core/lifecycle.ts'
 import type { TopicId } from '../core/topic.ts'
 import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
 import { TokenBuckets } from './buckets.ts'
-import { biteAtOnce, deafRegistrar, type GossipInside, keepScores, splitOutbound } from './gossip-inside.ts'
+import { biteAtOnce, deafRegistrar, type GossipInside, keepScores, splitOutbound, stopWithin } from './gossip-inside.ts'
 import type { GossipInsight } from './gossip-insight.ts'
 import * as limits from './gossip-limits.ts'
 import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
@@ -186,7 +186,7 @@ class Gossipsub implements RunningGossip {
 
   async stop(): Promise<void> {
     for (const step of this.#undo.splice(0)) step()
-    await this.#inside.stop()
+    await stopWithin(limits.GOSSIP_CLOSE_MS, this.#inside)
   }
 
   #nameOf(topicId: TopicId): string {
