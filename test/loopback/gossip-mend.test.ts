@@ -28,13 +28,11 @@ describe('the gossip mesh', () => {
     }
     await eventually('what is said arrives again', async () => {
       await ana.say('are you there?')
-      await new Promise(resolve => setTimeout(resolve, 100))
-      return texts(ben).length > 0
+      await eventually('it is heard', () => texts(ben).length > 0, { withinMs: 1_000 })
     })
     await eventually('the other way too', async () => {
       await ben.say('I am')
-      await new Promise(resolve => setTimeout(resolve, 100))
-      return texts(ana).length > 0
+      await eventually('it is heard', () => texts(ana).length > 0, { withinMs: 1_000 })
     })
     for (const { libp2p } of nodes) assert.equal(libp2p.getConnections().length, 1, 'it is the same connection')
   })

@@ -5,19 +5,16 @@ import { openFrame } from '../../src/peer/messaging/frame.ts'
 import type { MessagingLimits } from '../../src/peer/messaging/limits.ts'
 import { createMessaging, type Delivery, type Messaging, type SendReceipt } from '../../src/peer/messaging/messaging.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
-import { MusterError } from '../../src/shared/core/errors.ts'
 import { Scope } from '../../src/shared/core/lifecycle.ts'
 import { type Topic, topicOf } from '../../src/shared/core/topic.ts'
 import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { createIdentity, type Identity } from '../../src/shared/node/keys.ts'
 import type { Channel, Node } from '../../src/shared/node/port.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MESSAGE_PROTOCOL } from '../../src/shared/wire/message.ts'
+import { envelopeOf, membershipOf } from './membership.ts'
 
 export const LOBBY: Topic = await topicOf('lobby')
 export const ATTIC: Topic = await topicOf('attic')
-
-/** Stands in for a signed member record: here the peer id as text. */
-const envelopeOf = (peerId: string): Uint8Array => new TextEncoder().encode(peerId)
 
 export interface TalkerOptions extends Partial<MessagingLimits> {
   readonly identity?: Identity
@@ -86,14 +83,7 @@ export class World extends Scope {
             count.dials++
             await node.connect({ peerId, addresses: this.#addresses.get(peerId) ?? [] }, { signal })
           },
-          membership: {
-            ownEnvelope: topicId => (topics.has(topicId) ? envelopeOf(node.peerId) : undefined),
-            async admit(_topicId, peerId, envelope) {
-              const claimed = new TextDecoder().decode(envelope)
-              if (claimed === 'stranger') throw new MusterError('not-a-member')
-              if (claimed !== peerId) throw new MusterError('protocol-violation')
-            }
-          },
+          membership: membershipOf(node.peerId, topics),
           deliver: message => talker.deliver(message),
           onProgress: (from, _topicId, _id, { bytes, totalBytes }) => progress.push({ from, bytes, totalBytes }),
           ...(hasCompression ? { compression: nodeCompression } : {}),

@@ -7,6 +7,8 @@ export interface Page {
   section(heading: string): Page
   /** The rows of the first table as cells: backticks are taken off a cell that is all code, and `\|` becomes `|`. */
   table(): string[][]
+  /** The first table's rows by name, each with the number that its second cell begins with. */
+  numbers(): Record<string, number>
   /** The contents of fenced blocks of one language. */
   blocks(language: string): string[]
   /** Headings of one level, with the text below each. */
@@ -32,6 +34,13 @@ function pageOf(text: string): Page {
     table() {
       const [block = ''] = /(?:^\|.*\|[ ]*$\n?)+/m.exec(text) ?? []
       return block.trim().split('\n').slice(2).map(cells)
+    },
+    numbers() {
+      const rows = this.table().map(([name = '', value = '']) => [
+        name,
+        Number(/^[\d,]+/.exec(value)?.[0].replaceAll(',', ''))
+      ])
+      return Object.fromEntries(rows)
     },
     blocks: language =>
       [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]

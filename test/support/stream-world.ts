@@ -3,19 +3,16 @@ import { ACCEPT_FRAME, openFrame } from '../../src/peer/streams/frame.ts'
 import type { StreamLimits } from '../../src/peer/streams/limits.ts'
 import { createStreams, type RawStreams } from '../../src/peer/streams/streams.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
-import { MusterError } from '../../src/shared/core/errors.ts'
 import { Scope } from '../../src/shared/core/lifecycle.ts'
 import { type Topic, topicOf } from '../../src/shared/core/topic.ts'
 import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { createIdentity } from '../../src/shared/node/keys.ts'
 import type { Channel, Node } from '../../src/shared/node/port.ts'
 import { MAX_STREAM_FRAME_BYTES, STREAM_PROTOCOL } from '../../src/shared/wire/stream.ts'
+import { envelopeOf, membershipOf } from './membership.ts'
 
 export const LOBBY: Topic = await topicOf('lobby')
 export const ATTIC: Topic = await topicOf('attic')
-
-/** Stands in for a signed member record: here the peer id as text. */
-export const envelopeOf = (peerId: string): Uint8Array => new TextEncoder().encode(peerId)
 
 export interface StreamerOptions extends Partial<StreamLimits> {
   readonly clock?: Clock
@@ -58,14 +55,7 @@ export class StreamWorld extends Scope {
           connect: async (peerId, signal) => {
             await node.connect({ peerId, addresses: this.#addresses.get(peerId) ?? [] }, { signal })
           },
-          membership: {
-            ownEnvelope: topicId => (topics.has(topicId) ? envelopeOf(node.peerId) : undefined),
-            async admit(_topicId, peerId, envelope) {
-              const claimed = new TextDecoder().decode(envelope)
-              if (claimed === 'stranger') throw new MusterError('not-a-member')
-              if (claimed !== peerId) throw new MusterError('protocol-violation')
-            }
-          },
+          membership: membershipOf(node.peerId, topics),
           metrics: { onOver: (direction, outcome) => void outcomes.push(`${direction} ${outcome}`) },
           ...(clock === undefined ? {} : { clock })
         },

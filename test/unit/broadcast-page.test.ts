@@ -92,11 +92,7 @@ describe('the page of broadcasts', () => {
     const inCode = Object.entries({ ...wire, ...judge, ...acks }).filter(
       (entry): entry is [string, number] => typeof entry[1] === 'number'
     )
-    const onPage = page
-      .section('Limits')
-      .table()
-      .map(([name, value = '']) => [name, Number(/^[\d,]+/.exec(value)?.[0].replaceAll(',', ''))])
-    assert.deepEqual(Object.fromEntries(onPage), Object.fromEntries(inCode))
+    assert.deepEqual(page.section('Limits').numbers(), Object.fromEntries(inCode))
   })
 
   it('names the protocol and the topic', () => {

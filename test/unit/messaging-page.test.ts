@@ -136,11 +136,7 @@ describe('the page of the message protocol', () => {
       }).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
     )
     inCode.delete('MAX_TURN_MS') // no promise to others
-    const onPage = page
-      .section('Limits')
-      .table()
-      .map(([name = '', value = '']) => [name, Number(/^[\d,]+/.exec(value)?.[0].replaceAll(',', ''))])
-    assert.deepEqual(Object.fromEntries(onPage), Object.fromEntries(inCode))
+    assert.deepEqual(page.section('Limits').numbers(), Object.fromEntries(inCode))
   })
 
   it('names the protocol, codes that exist, and those that a refusal may have', () => {

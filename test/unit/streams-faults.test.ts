@@ -16,7 +16,8 @@ import { ManualClock } from '../../src/shared/core/clock.ts'
 import type { Channel } from '../../src/shared/node/port.ts'
 import { MAX_STREAM_FRAME_BYTES, STREAM_PROTOCOL, streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { eventually } from '../support/eventually.ts'
-import { bytesOf, envelopeOf, LOBBY, type Streamer, StreamWorld } from '../support/stream-world.ts'
+import { envelopeOf } from '../support/membership.ts'
+import { bytesOf, LOBBY, type Streamer, StreamWorld } from '../support/stream-world.ts'
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const LIMITS = { maxFrameBytes: MAX_STREAM_FRAME_BYTES, maxInboundPerConnection: 64 }

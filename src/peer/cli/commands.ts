@@ -1,9 +1,9 @@
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
-import type { Json } from '../api.ts'
+import type { Group, Json } from '../api.ts'
 import { findMember } from './member-names.ts'
 import type { Session } from './session.ts'
 
-/** Longest line taken from standard input, in UTF-8 bytes: a message may have 1 MiB, see docs/limits.md. */
+/** Longest line taken from standard input, in UTF-8 bytes; see docs/limits.md. */
 export const MAX_LINE_BYTES = 1_048_576
 
 /** One console command. */
@@ -35,12 +35,7 @@ export const COMMANDS: readonly Command[] = [
     usage: '/send <member> <text or JSON>',
     help: 'Sends to one member: a nick ("in quotes" if it has spaces), a peer id, or the start or end of either.',
     async run(session, rest) {
-      const group = session.current
-      if (group === undefined) throw invalid(NO_TOPIC)
-      const [word, text] = firstWord(rest)
-      if (word === '') throw expected('send', 'a member and something to send')
-      const member = findMember(group.members(), word)
-      if (text === '') throw expected('send', 'something to send after the member')
+      const { group, member, text } = addressed(session, 'send', rest, 'something to send')
       await session.send(group, member, parsedValue(text))
     }
   },
@@ -49,11 +44,7 @@ export const COMMANDS: readonly Command[] = [
     usage: '/send-file <member> <path>',
     help: 'Sends a file to one member, into the folder it keeps for files, and says when it is there.',
     async run(session, rest) {
-      const group = session.current
-      if (group === undefined) throw invalid(NO_TOPIC)
-      const [word, text] = firstWord(rest)
-      if (word === '') throw expected('send-file', 'a member and the path of a file')
-      const member = findMember(group.members(), word)
+      const { group, member, text } = addressed(session, 'send-file', rest, 'the path of a file')
       const path = /^"(.*)"$/su.exec(text)?.[1] ?? text
       if (path === '') throw expected('send-file', 'the path of a file after the member')
       await session.sendFile(group, member, path)
@@ -64,14 +55,14 @@ export const COMMANDS: readonly Command[] = [
     usage: '/ask <member|*> <text or JSON>',
     help: 'Asks one member, or with * everybody in the topic, and prints the answer.',
     async run(session, rest) {
-      const group = session.current
-      if (group === undefined) throw invalid(NO_TOPIC)
-      const [word, text] = firstWord(rest)
-      if (word === '') throw expected('ask', 'a member, or *, and something to ask')
-      const member = word === '*' ? undefined : findMember(group.members(), word)
-      if (text === '') throw expected('ask', 'something to ask after the member')
-      if (member === undefined) await session.askAll(group, parsedValue(text))
-      else await session.ask(group, member, parsedValue(text))
+      const [word, question] = firstWord(rest)
+      if (word !== '*') {
+        const { group, member, text } = addressed(session, 'ask', rest, 'something to ask', 'a member, or *,')
+        return await session.ask(group, member, parsedValue(text))
+      }
+      const group = currentGroup(session)
+      if (question === '') throw expected('ask', 'something to ask after the *')
+      await session.askAll(group, parsedValue(question))
     }
   },
   {
@@ -99,8 +90,7 @@ export const COMMANDS: readonly Command[] = [
     usage: '/history [count]',
     help: 'Prints what was said before, the newest 20 messages or as many as you want, if somebody keeps them.',
     async run(session, rest) {
-      const group = session.current
-      if (group === undefined) throw invalid(NO_TOPIC)
+      const group = currentGroup(session)
       const limit = rest === '' ? 20 : Number(rest)
       if (!Number.isInteger(limit) || limit < 1) throw expected('history', 'a number of messages')
       await session.history(group, limit)
@@ -127,8 +117,7 @@ export const COMMANDS: readonly Command[] = [
     help: 'Says where typed text goes, or sends it to another topic you have joined.',
     run(session, rest) {
       if (rest !== '') return session.select(rest)
-      if (session.current === undefined) throw invalid(NO_TOPIC)
-      session.printer.print({ event: 'topic', topic: session.current.topic })
+      session.printer.print({ event: 'topic', topic: currentGroup(session).topic })
     }
   },
   {
@@ -216,6 +205,21 @@ function commandOf(name: string): Command {
   const hint = near === undefined ? '/help lists the commands' : `did you mean ${near.usage}?`
   const shown = name.length > 40 ? `${name.slice(0, 40)}…` : name
   throw invalid(`there is no command /${shown}; ${hint}`)
+}
+
+function currentGroup({ current }: Session): Group {
+  if (current === undefined) throw invalid(NO_TOPIC)
+  return current
+}
+
+/** What `/<name> <member> <what>` says. */
+function addressed(session: Session, name: string, rest: string, what: string, whom = 'a member') {
+  const group = currentGroup(session)
+  const [word, text] = firstWord(rest)
+  if (word === '') throw expected(name, `${whom} and ${what}`)
+  const member = findMember(group.members(), word)
+  if (text === '') throw expected(name, `${what} after the member`)
+  return { group, member, text }
 }
 
 function expected(name: string, what: string): MusterError {
