@@ -8,7 +8,8 @@ import { muxerOf } from './muxer.ts'
 const SECOND_CHANCE_MS = 1_000
 
 /**
- * Pings every connection at the level of yamux and aborts those that do not answer: a cut network, a frozen process.
+ * Pings every connection at the level of yamux and aborts those from which nothing comes any more: a cut network, a frozen
+ * process. Whatever comes is a sign of life: under a flood the answer to the ping waits behind megabytes.
  * One frame of 12 bytes each way, where libp2p's connection monitor opens and negotiates a stream: 64 idle nodes kept half
  * a core busy with that.
  */
@@ -23,13 +24,23 @@ export function keepHeartbeat(libp2p: Libp2p): Undo {
 async function check(connection: Connection): Promise<void> {
   const muxer = muxerOf(connection)
   if (muxer === undefined || connection.status !== 'open') return
+  using life = signOfLife(muxer.maConn)
   const answered = muxer.ping().then(
     () => true,
     () => connection.status !== 'open' // closed meanwhile: nothing left to do
   )
+  const alive = Promise.race([answered, life.promise])
   const isAlive =
-    (await within(HEARTBEAT_TIMEOUT_MS - SECOND_CHANCE_MS, answered)) ?? (await within(SECOND_CHANCE_MS, answered))
+    (await within(HEARTBEAT_TIMEOUT_MS - SECOND_CHANCE_MS, alive)) ?? (await within(SECOND_CHANCE_MS, alive))
   if (isAlive !== true && connection.status === 'open') connection.abort(new MusterError('timed-out', 'no heartbeat'))
+}
+
+/** Resolves with true when the next bytes come. */
+function signOfLife(socket: EventTarget): Disposable & { readonly promise: Promise<true> } {
+  const { promise, resolve } = Promise.withResolvers<true>()
+  const onMessage = (): void => resolve(true)
+  socket.addEventListener('message', onMessage, { once: true })
+  return { promise, [Symbol.dispose]: () => socket.removeEventListener('message', onMessage) }
 }
 
 /** Undefined when `promise` takes longer than `ms`. */

@@ -6,6 +6,8 @@ export interface Muxer {
   /** A stream that has not negotiated its protocol. */
   createStream(options: object): Promise<Stream>
   ping(): Promise<number>
+  /** What it reads from: `message` comes with each piece that arrived. */
+  readonly maConn: EventTarget
 }
 
 export function muxerOf(connection: Connection | undefined): Muxer | undefined {
