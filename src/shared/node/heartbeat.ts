@@ -3,9 +3,14 @@ import { MusterError } from '../core/errors.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import { HEARTBEAT_TIMEOUT_MS, PING_INTERVAL_MS } from './limits.ts'
 import { muxerOf } from './muxer.ts'
+import { nextTurn } from './turn.ts'
 
-/** The last part of the wait begins only once the first is over: a process that stood still itself gets to read what came meanwhile. */
+/**
+ * The last part of the wait begins only once the first is over, and reads between its slices: a process that stood still
+ * itself finds all its timers due before it has read anything.
+ */
 const SECOND_CHANCE_MS = 1_000
+const SLICES = 10
 
 /**
  * Pings every connection at the level of yamux and aborts those from which nothing comes any more: a cut network, a frozen
@@ -30,8 +35,11 @@ async function check(connection: Connection): Promise<void> {
     () => connection.status !== 'open' // closed meanwhile: nothing left to do
   )
   const alive = Promise.race([answered, life.promise])
-  const isAlive =
-    (await within(HEARTBEAT_TIMEOUT_MS - SECOND_CHANCE_MS, alive)) ?? (await within(SECOND_CHANCE_MS, alive))
+  let isAlive = await within(HEARTBEAT_TIMEOUT_MS - SECOND_CHANCE_MS, alive)
+  for (let slice = 0; slice < SLICES && isAlive === undefined; slice++) {
+    await nextTurn()
+    isAlive = await within(SECOND_CHANCE_MS / SLICES, alive)
+  }
   if (isAlive !== true && connection.status === 'open') connection.abort(new MusterError('timed-out', 'no heartbeat'))
 }
 
