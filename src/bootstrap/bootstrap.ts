@@ -46,7 +46,7 @@ export async function createBootstrap(options: BootstrapOptions = {}): Promise<B
     const openDefaultStore = async () => {
       const { defaultDataFolder } = await import('../shared/store/paths.server.ts')
       const { openStore } = await import('../shared/store/level.server.ts')
-      return await openStore(defaultDataFolder('bootstrap', 1), { log })
+      return await openStore(defaultDataFolder('bootstrap', 1), { log, durability: values.durability })
     }
     const host = await openHost(scope, { ...values, role: 'bootstrap', memory, openDefaultStore, log, tuning }, () =>
       topicsOf(host.roster.topics())

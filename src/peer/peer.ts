@@ -11,12 +11,13 @@ import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
 import { PROVIDER_VALIDITY_MS } from '../shared/node/limits.ts'
 import type { WaitOptions } from '../shared/node/port.ts'
 import type { Status } from '../shared/status/status.ts'
-import type { Group, JoinOptions, Peer, PeerEvents } from './api.ts'
+import type { Group, JoinOptions, Peer, PeerEvents, Records } from './api.ts'
 import { type BroadcastRoom, createBroadcasts } from './broadcasts/broadcasts.ts'
 import { nodeCompression } from './messaging/compression.server.ts'
 import { messageCounts } from './messaging/counts.ts'
 import { createMessaging, type Messaging } from './messaging/messaging.ts'
 import { PEER_SETTINGS, type PeerSettings, type PeerValues, peerRules } from './options.ts'
+import { peerRecords } from './records/records.ts'
 import { streamCounts } from './streams/counts.ts'
 import { createStreams, type RawStreams, type StreamsNeeds } from './streams/streams.ts'
 import { TopicGroup } from './topics/group.ts'
@@ -44,7 +45,7 @@ export async function createPeer(options: PeerOptions = {}): Promise<LibraryPeer
   return await build(async scope => {
     const openDefaultStore = async () => {
       const { openDefaultPeerStore } = await import('../shared/store/paths.server.ts')
-      return await openDefaultPeerStore({ log })
+      return await openDefaultPeerStore({ log, durability: values.durability })
     }
     const topics = (): Status['topics'] => peer.topics()
     const host = await openHost(scope, { ...values, role: 'peer', openDefaultStore, log, tuning }, topics)
@@ -58,6 +59,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly peerId: PeerId
   readonly name: string | undefined
   readonly node: Libp2pNode
+  readonly records: Records
   readonly signal: AbortSignal
   /** Where health, status and metrics are served; undefined when HTTP is off. */
   readonly httpUrl: string | undefined
@@ -84,6 +86,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.peerId = node.peerId
     this.name = values.name
     this.node = node
+    this.records = peerRecords(host.records, node.peerId)
     this.signal = scope.signal
     this.httpUrl = host.httpUrl
     this.dataFolder = host.store.path

@@ -67,6 +67,7 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
     'peer/topics': /^src\/peer\/topics\//,
     'peer/messaging': /^src\/peer\/messaging\//,
     'peer/broadcasts': /^src\/peer\/broadcasts\//,
+    'peer/records': /^src\/peer\/records\//,
     'peer/streams': /^src\/peer\/streams\//
   },
   { host: /^src\/shared\/host\// },

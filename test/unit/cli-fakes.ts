@@ -159,6 +159,7 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly dataFolder = undefined
   readonly groups: FakeGroup[] = []
   readonly node = undefined as unknown as Node
+  readonly records = undefined as unknown as Peer['records']
   isReady = false
   readonly #scope = new Scope()
   readonly signal = this.#scope.signal
@@ -198,7 +199,7 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
       connections: { inbound: 1, outbound: 2 },
       routingTable: { size: 3 },
       topics: this.groups.map(({ topic, topicId, list }) => ({ key: topicId, name: topic, members: list.length })),
-      records: { count: 2, bytes: 2048, providers: 1, members: 1 },
+      records: { count: 2, bytes: 2048, own: 1, providers: 1, members: 1 },
       disk: { path: null, bytes: 0 },
       health: { ok: true }
     }

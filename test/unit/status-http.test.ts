@@ -31,7 +31,7 @@ const status: Status = {
   connections: { inbound: 0, outbound: 0 },
   routingTable: { size: 0 },
   topics: [],
-  records: { count: 0, bytes: 0, providers: 0, members: 0 },
+  records: { count: 0, bytes: 0, own: 0, providers: 0, members: 0 },
   disk: { path: null, bytes: 0 },
   health: { ok: true }
 }

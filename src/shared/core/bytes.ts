@@ -15,6 +15,15 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index])
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Two digits for each byte. */
+export function hexOf(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += HEX[byte]
+  return text
+}
+
 /** Gives out pieces of larger buffers: ten times cheaper than small buffers of their own (50 and 600 ns). */
 function pieces(slabBytes: number): (length: number) => Uint8Array<ArrayBuffer> {
   let slab = new ArrayBuffer(slabBytes)

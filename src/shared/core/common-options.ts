@@ -46,6 +46,15 @@ export function nodeOptions<const L extends string, const H extends string>(defa
       otherwise: defaults.dataOtherwise,
       parse: parsePath
     }),
+    durability: textOption<'sync' | 'fast', 'sync' | 'fast'>({
+      flag: '--durability',
+      env: 'MUSTER_DURABILITY',
+      placeholder: 'sync|fast',
+      help: 'sync has everything on the disk before it is acknowledged, fast may lose the last moments in a power cut',
+      expects: 'sync or fast',
+      default: 'sync',
+      parse: oneOf('sync', 'fast')
+    }),
     network: textOption<string, string>({
       flag: '--network',
       env: 'MUSTER_NETWORK',

@@ -4,6 +4,8 @@ export const ERROR_CODES = {
   'address-invalid': 'A text is neither a multiaddr nor host:port.',
   'topic-invalid': 'A topic name is empty, too long, or not text.',
   'value-invalid': 'A value is neither JSON nor bytes.',
+  'key-invalid': 'The key of a record is empty, too long, not text, or no content key.',
+  'record-invalid': 'What was found under a key is no record that counts: its form, times or signature are wrong.',
   'port-in-use': 'Another process listens on the address.',
   'address-unavailable': 'The address to listen on does not belong to this machine.',
   'data-locked': 'Another process uses the data folder.',

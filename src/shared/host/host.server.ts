@@ -1,7 +1,7 @@
 import { Key } from 'interface-datastore'
 import { type DialAddress, type PeerId, parseAddress } from '../core/address.ts'
-import { systemClock } from '../core/clock.ts'
-import { isMusterError } from '../core/errors.ts'
+import { sleep, systemClock } from '../core/clock.ts'
+import { asError, isMusterError } from '../core/errors.ts'
 import type { Scope } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import { systemRandom } from '../core/random.ts'
@@ -16,6 +16,8 @@ import type { Libp2pNodeOptions } from '../node/options.ts'
 import type { Preset } from '../node/presets.ts'
 import { openProof } from '../node/pubsub.ts'
 import { createSupervisor, type Supervisor } from '../node/supervisor.ts'
+import { lazyRecords } from '../records/lazy.ts'
+import { openRecords, type Records } from '../records/records.ts'
 import { openRecord } from '../roster/record.ts'
 import { createRoster, type Roster } from '../roster/roster.ts'
 import { RosterRows } from '../roster/rows.ts'
@@ -23,7 +25,7 @@ import { type Metrics, silentMetrics } from '../status/metrics.ts'
 import type { Status } from '../status/status.ts'
 import { createKnownAddresses } from '../store/known.ts'
 import { memoryStore } from '../store/memory.ts'
-import type { Store } from '../store/port.ts'
+import type { Durability, Store } from '../store/port.ts'
 import { programVersion } from './version.server.ts'
 
 /** What both programs are told. @internal */
@@ -39,6 +41,7 @@ export interface HostOptions {
   /** The data folder; the platform's for the role when undefined. */
   readonly data: string | undefined
   readonly memory: boolean
+  readonly durability: Durability
   /** Names of topics whose broadcasts are passed on and kept, joined or not. */
   readonly keep: readonly string[]
   readonly openDefaultStore: () => Promise<Store>
@@ -62,6 +65,7 @@ export interface Host {
   readonly roster: Roster
   readonly feed: Feed
   readonly history: History
+  readonly records: Records
   readonly supervisor: Supervisor
   readonly metrics: Metrics
   /** Own addresses with `/p2p/<peer id>`. */
@@ -144,6 +148,22 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
     )
   )
   for (const topicId of new Set(keep)) scope.defer(feed.subscribe(topicId, broadcast => history.take(broadcast)))
+  const openOwnRecords = async (): Promise<Records> => {
+    if (role === 'peer') await sleep(systemClock, PEER_QUIET_START_MS, scope.signal)
+    return await openRecords({
+      node,
+      table: await store.openTable('records'),
+      unseal,
+      log,
+      onRequest: (kind, outcome) => metrics.increment('muster_record_requests_total', { kind, outcome }),
+      onOperation: (kind, outcome) => metrics.increment('muster_record_operations_total', { kind, outcome })
+    })
+  }
+  const records = scope.own(
+    lazyRecords(openOwnRecords, thrown => {
+      if (!scope.signal.aborted) log.error({ err: asError(thrown) }, 'records cannot be opened')
+    })
+  )
   const supervisor = scope.own(
     createSupervisor(
       {
@@ -167,11 +187,7 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
   async function status(): Promise<Status> {
     const connections = node.connections()
     const inbound = connections.filter(connection => connection.inbound).length
-    const [{ providers, records, recordBytes }, bytes, healthNow] = await Promise.all([
-      node.dht.counts(),
-      store.bytes(),
-      health()
-    ])
+    const [{ providers }, bytes, healthNow] = await Promise.all([node.dht.counts(), store.bytes(), health()])
     return {
       role,
       peerId: node.peerId,
@@ -183,7 +199,13 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
       connections: { inbound, outbound: connections.length - inbound },
       routingTable: { size: node.dht.size },
       topics: topics(),
-      records: { count: records, bytes: recordBytes, providers, members: roster.counts.members },
+      records: {
+        count: records.counts.records,
+        bytes: records.counts.bytes,
+        own: records.counts.own,
+        providers,
+        members: roster.counts.members
+      },
       disk: { path: store.path ?? null, bytes },
       health: healthNow
     }
@@ -198,7 +220,9 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
   metrics.collect('muster_broadcast_authors', () => feed.authors)
   metrics.collect('muster_dht_table_size', () => node.dht.size)
   metrics.collect('muster_dht_providers', async () => (await node.dht.counts()).providers)
-  metrics.collect('muster_dht_records', async () => (await node.dht.counts()).records)
+  metrics.collect('muster_records', () => records.counts.records)
+  metrics.collect('muster_record_bytes', () => records.counts.bytes)
+  metrics.collect('muster_own_records', () => records.counts.own)
   metrics.collect('muster_bootstrap_connected', () => supervisor.up.length)
   metrics.collect('muster_store_bytes', () => store.bytes())
 
@@ -216,6 +240,7 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
     roster,
     feed,
     history,
+    records,
     supervisor,
     metrics,
     get addresses() {
@@ -231,11 +256,11 @@ function healthAnswer({ ok, reason }: Status['health']): { ok: boolean; reason?:
   return reason === undefined ? { ok } : { ok, reason }
 }
 
-async function openStoreOf({ memory, data, log, openDefaultStore }: HostOptions): Promise<Store> {
+async function openStoreOf({ memory, data, durability, log, openDefaultStore }: HostOptions): Promise<Store> {
   if (memory) return memoryStore()
   if (data === undefined) return await openDefaultStore()
   const { openStore } = await import('../store/level.server.ts') // LevelDB: not loaded by who keeps nothing
-  return await openStore(data, { log })
+  return await openStore(data, { log, durability })
 }
 
 async function identityOf(store: Store): Promise<Identity> {

@@ -8,11 +8,11 @@ import {
   MAX_KEYS_PER_PROVIDER,
   MAX_PROVIDER_RECORDS,
   MAX_PROVIDERS_PER_ANSWER,
-  MAX_PROVIDERS_PER_KEY,
-  MAX_VALUE_RECORDS
+  MAX_PROVIDERS_PER_KEY
 } from './limits.ts'
 
-const RECORDS = '/dht/record/'
+/** Rows of PUT_VALUE, which lets an older record replace a newer one (T5). */
+const VALUES = '/dht/record/'
 const PROVIDERS = '/dht/provider/'
 /** Rows of the peer store whose last bytes are remembered, to skip writing them again. */
 const MAX_REMEMBERED_ROWS = 5_000
@@ -20,8 +20,6 @@ const MAX_REMEMBERED_ROWS = 5_000
 /** Rows of the DHT that this node holds. */
 export interface RowCounts {
   readonly providers: number
-  readonly records: number
-  readonly recordBytes: number
 }
 
 export interface RowLimits {
@@ -44,8 +42,6 @@ export class GuardedRows extends BaseDatastore {
   readonly #lastPeerRow = new Map<string, Uint8Array>()
   readonly #turns = new Map<string, Promise<unknown>>()
   #providers = 0
-  #records = 0
-  #recordBytes = 0
   writes = 0
 
   constructor(inner: Datastore, limits: RowLimits) {
@@ -55,7 +51,7 @@ export class GuardedRows extends BaseDatastore {
   }
 
   get counts(): RowCounts {
-    return { providers: this.#providers, records: this.#records, recordBytes: this.#recordBytes }
+    return { providers: this.#providers }
   }
 
   /** True when this node holds a provider record of the peer. */
@@ -70,16 +66,13 @@ export class GuardedRows extends BaseDatastore {
       if (peerId === this.#limits.selfId || this.#isExpired(value)) await this.#inner.delete(key)
       else this.#count(key.toString(), 1)
     }
-    for await (const { value } of this.#inner.query({ prefix: RECORDS })) {
-      this.#records++
-      this.#recordBytes += value.length
-    }
   }
 
   override async put(key: Key, value: Uint8Array): Promise<Key> {
     const text = key.toString()
     if (text.startsWith(PROVIDERS)) return await this.#inTurn(text, () => this.#putProvider(key, text, value))
-    if (text.startsWith(RECORDS)) return await this.#inTurn(text, () => this.#putRecord(key, value))
+    if (text.startsWith(VALUES))
+      throw new MusterError('refused', 'kad-dht keeps no values here: records have a protocol of their own')
     if (text.startsWith('/peers/')) {
       const last = this.#lastPeerRow.get(text)
       if (last !== undefined && equalBytes(last, value)) return key
@@ -109,10 +102,6 @@ export class GuardedRows extends BaseDatastore {
 
   async #delete(key: Key, text: string): Promise<void> {
     if (text.startsWith(PROVIDERS) && (await this.#inner.has(key))) this.#count(text, -1)
-    if (text.startsWith(RECORDS) && (await this.#inner.has(key))) {
-      this.#records--
-      this.#recordBytes -= (await this.#inner.get(key)).length
-    }
     await this.#inner.delete(key)
   }
 
@@ -153,16 +142,6 @@ export class GuardedRows extends BaseDatastore {
       }
       this.#count(text, 1)
     }
-    this.writes++
-    return await this.#inner.put(key, value)
-  }
-
-  async #putRecord(key: Key, value: Uint8Array): Promise<Key> {
-    const isNew = !(await this.#inner.has(key))
-    if (isNew && this.#records >= MAX_VALUE_RECORDS) throw full('records')
-    const oldBytes = isNew ? 0 : (await this.#inner.get(key)).length
-    if (isNew) this.#records++
-    this.#recordBytes += value.length - oldBytes
     this.writes++
     return await this.#inner.put(key, value)
   }

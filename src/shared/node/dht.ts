@@ -19,10 +19,12 @@ import type { PeerAddress, PeerId } from '../core/address.ts'
 import { MusterError } from '../core/errors.ts'
 import { deadline, raceSignal } from '../core/signals.ts'
 import { Slots } from '../core/slots.ts'
+import { AddressBook } from './address-book.ts'
 import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredRegistrar } from './dht-guard.ts'
 import type { GuardedRows } from './dht-rows.ts'
 import { MAX_ADDRESSES_PER_PEER, MAX_PARALLEL_PROVIDES, PING_TIMEOUT_MS } from './limits.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
+import type { Position } from './position.ts'
 import { dialable, type Preset } from './presets.ts'
 
 /** The parts of a libp2p node that kad-dht is built from. */
@@ -155,9 +157,11 @@ class KadDht implements RunningDht {
   readonly #self: Libp2pPeerId
   readonly #init: DhtInit
   readonly #provides = new Slots(MAX_PARALLEL_PROVIDES)
+  readonly #addresses: AddressBook
 
   constructor(kad: KadInternals, components: DhtComponents, init: DhtInit) {
     this.#kad = kad
+    this.#addresses = new AddressBook(components)
     this.#self = components.peerId
     this.#init = init
   }
@@ -243,6 +247,11 @@ class KadDht implements RunningDht {
     }
   }
 
+  closest(target: Position, count: number): readonly PeerAddress[] {
+    const ids = this.#kad.routingTable.closestPeers(target, { count })
+    return ids.map(id => ({ peerId: id.toString(), addresses: this.#addresses.of(id) }))
+  }
+
   async counts(): Promise<DhtCounts> {
     return this.#init.rows.counts
   }
@@ -252,6 +261,7 @@ class KadDht implements RunningDht {
   }
 
   async stop(): Promise<void> {
+    this.#addresses.close()
     await this.#kad.stop()
   }
 

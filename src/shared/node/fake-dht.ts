@@ -1,10 +1,11 @@
-import { sha256 } from 'multiformats/hashes/sha2'
+import { sha256 } from '@noble/hashes/sha2.js'
 import type { PeerAddress, PeerId } from '../core/address.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import type { FakeNode } from './fake-node.ts'
 import { type Patience, wait } from './fake-wait.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
+import { closestTo, type Position } from './position.ts'
 
 /** Nodes that hold a row: Kademlia's k. */
 const REPLICAS = 20
@@ -141,7 +142,7 @@ export class FakeDht implements Dht {
     for (let asked = 0; seen.size <= MAX_PROVIDERS_PER_LOOKUP; asked++) {
       if (asked === 1) {
         await this.#lookup(options)
-        holders.push(...(await this.#closest(key)).map(node => node.dht))
+        holders.push(...this.#closest(key).map(node => node.dht))
       }
       const holder = holders[asked]
       if (holder === undefined) return
@@ -153,8 +154,16 @@ export class FakeDht implements Dht {
     }
   }
 
+  closest(target: Position, count: number): readonly PeerAddress[] {
+    const known = [...this.#table].filter(({ isDead }) => !isDead)
+    return closestTo(target, known, count, ({ peerId }) => peerId).map(({ peerId, addresses }) => ({
+      peerId,
+      addresses
+    }))
+  }
+
   async counts(): Promise<DhtCounts> {
-    return { providers: this.rows.count(this.#init.clock.now()), records: 0, recordBytes: 0 }
+    return { providers: this.rows.count(this.#init.clock.now()) }
   }
 
   /** Ends what repeats. */
@@ -165,7 +174,7 @@ export class FakeDht implements Dht {
 
   async #store(key: Uint8Array, text: string): Promise<readonly PeerId[]> {
     const { node, clock } = this.#init
-    const closest = await this.#closest(key)
+    const closest = this.#closest(key)
     if (node.signal.aborted || !this.#provided.has(text)) return []
     const row = { addresses: node.addresses, expiresMs: clock.now() + FAKE_PROVIDER_VALIDITY_MS }
     this.rows.put(text, node.peerId, row)
@@ -193,38 +202,9 @@ export class FakeDht implements Dht {
     return [...found]
   }
 
-  async #closest(key: Uint8Array): Promise<FakeNode[]> {
-    const target = await kademliaId(key)
-    const ranked = await Promise.all(
-      this.#reachable().map(async node => ({ node, distance: distance(await positionOf(node.peerId), target) }))
-    )
-    return ranked
-      .sort((a, b) => (a.distance < b.distance ? -1 : 1))
-      .slice(0, REPLICAS)
-      .map(({ node }) => node)
+  #closest(key: Uint8Array): FakeNode[] {
+    return closestTo(sha256(key), this.#reachable(), REPLICAS, ({ peerId }) => peerId)
   }
-}
-
-const positions = new Map<PeerId, Promise<bigint>>()
-
-function positionOf(peerId: PeerId): Promise<bigint> {
-  let position = positions.get(peerId)
-  if (position === undefined) {
-    position = kademliaId(new TextEncoder().encode(peerId))
-    if (positions.size > 10_000) positions.clear() // a cache of a pure function, bounded
-    positions.set(peerId, position)
-  }
-  return position
-}
-
-/** The first 64 of 256 bits: enough to rank any number of simulated nodes. */
-async function kademliaId(bytes: Uint8Array): Promise<bigint> {
-  const { digest } = await sha256.digest(bytes)
-  return new DataView(digest.buffer, digest.byteOffset, digest.byteLength).getBigUint64(0)
-}
-
-function distance(a: bigint, b: bigint): bigint {
-  return a ^ b
 }
 
 function keyText(key: Uint8Array): string {

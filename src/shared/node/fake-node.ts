@@ -131,8 +131,8 @@ export class FakeNode implements Node {
     }
   }
 
-  seal(domain: string, payload: Uint8Array): Promise<Uint8Array> {
-    return this.#init.identity.seal(domain, payload)
+  seal(domain: string, payload: Uint8Array, maxBytes?: number): Promise<Uint8Array> {
+    return this.#init.identity.seal(domain, payload, maxBytes)
   }
 
   close(): Promise<void> {

@@ -23,9 +23,9 @@ export interface Identity {
   readonly privateKey: PrivateKey
   /**
    * Signs `payload` as a libp2p signed envelope (RFC 0002) under `domain`, with payload type `/muster/<domain>`.
-   * @throws MusterError `too-large` when the envelope would exceed {@link MAX_ENVELOPE_BYTES}.
+   * @throws MusterError `too-large` when the envelope would exceed `maxBytes`, {@link MAX_ENVELOPE_BYTES} by default.
    */
-  seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+  seal(domain: string, payload: Uint8Array, maxBytes?: number): Promise<Uint8Array>
 }
 
 /** A new identity; the same one for the same `seed` of 32 bytes, which only tests and simulations should give. */
@@ -71,12 +71,12 @@ function identityOf(privateKey: Ed25519PrivateKey): Identity {
     peerId: peerIdFromPrivateKey(privateKey).toString(),
     bytes: privateKeyToProtobuf(privateKey),
     privateKey,
-    async seal(domain, payload) {
+    async seal(domain, payload, maxBytes = MAX_ENVELOPE_BYTES) {
       const payloadType = payloadTypeOf(domain)
       const signature = await privateKey.sign(signedBytes(domain, payloadType, payload))
       const envelope = encodeEnvelope({ publicKey, payloadType, payload, signature })
-      if (envelope.length > MAX_ENVELOPE_BYTES) {
-        throw new MusterError('too-large', `the envelope takes ${envelope.length} bytes; at most ${MAX_ENVELOPE_BYTES}`)
+      if (envelope.length > maxBytes) {
+        throw new MusterError('too-large', `the envelope takes ${envelope.length} bytes; at most ${maxBytes}`)
       }
       return envelope
     }
@@ -87,8 +87,8 @@ function identityOf(privateKey: Ed25519PrivateKey): Identity {
  * Opens a signed envelope. Judged in order of cost: size, form, key type, domain, signature. Only the one encoding
  * that `seal` makes is accepted, so that nobody can pass the same signed payload on as different bytes.
  */
-export const unseal: Unseal = async (domain, bytes) => {
-  if (bytes.length > MAX_ENVELOPE_BYTES) throw violation(`an envelope of ${bytes.length} bytes`)
+export const unseal: Unseal = async (domain, bytes, maxBytes = MAX_ENVELOPE_BYTES) => {
+  if (bytes.length > maxBytes) throw violation(`an envelope of ${bytes.length} bytes`)
   const { publicKey, payloadType, payload = EMPTY, signature } = envelopeCodec.decode(bytes)
   if (!equalBytes(publicKey.subarray(0, ED25519_PREFIX.length), ED25519_PREFIX) || publicKey.length !== 36) {
     throw violation('an envelope signed with another key type than Ed25519')

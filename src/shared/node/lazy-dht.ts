@@ -3,6 +3,7 @@ import { asMusterError, MusterError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { RunningDht } from './dht.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
+import type { Position } from './position.ts'
 
 /** Milliseconds after a disconnect until the peer is dialled once more before it is taken out of the routing table. */
 const SECOND_CHANCE_MS = 1_000
@@ -12,7 +13,7 @@ export class LazyDht implements Dht {
   readonly #running: Promise<RunningDht>
   readonly #starting: Promise<RunningDht | undefined>
   readonly #closed = Promise.withResolvers<never>()
-  #size: () => number = () => 0
+  #dht: RunningDht | undefined
   #isClosed = false
   readonly #timers = new Set<() => void>()
 
@@ -21,16 +22,15 @@ export class LazyDht implements Dht {
     const begun = delayMs === 0 ? Promise.resolve() : new Promise<void>(resolve => this.#after(delayMs, resolve))
     this.#starting = begun.then(async () => {
       if (this.#isClosed) return undefined
-      const dht = await start()
-      this.#size = () => dht.size
-      return dht
+      this.#dht = await start()
+      return this.#dht
     })
     this.#running = Promise.race([this.#starting.then(dht => dht ?? this.#closed.promise), this.#closed.promise])
     this.#running.catch(() => undefined) // every call rejects with it
   }
 
   get size(): number {
-    return this.#size()
+    return this.#dht?.size ?? 0
   }
 
   async ready(options: WaitOptions = {}): Promise<void> {
@@ -59,6 +59,10 @@ export class LazyDht implements Dht {
     } catch (thrown) {
       throw reasonOf(thrown, options)
     }
+  }
+
+  closest(target: Position, count: number): readonly PeerAddress[] {
+    return this.#dht?.closest(target, count) ?? []
   }
 
   async counts(): Promise<DhtCounts> {

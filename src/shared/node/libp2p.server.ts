@@ -272,8 +272,8 @@ class TcpNode implements Libp2pNode {
     }
   }
 
-  async seal(domain: string, payload: Uint8Array): Promise<Uint8Array> {
-    return await this.#options.identity.seal(domain, payload)
+  async seal(domain: string, payload: Uint8Array, maxBytes?: number): Promise<Uint8Array> {
+    return await this.#options.identity.seal(domain, payload, maxBytes)
   }
 
   close(): Promise<void> {

@@ -62,8 +62,6 @@ export const MAX_PROVIDERS_PER_KEY = 1_000
 export const MAX_KEYS_PER_PROVIDER = 128
 /** Provider records in all. */
 export const MAX_PROVIDER_RECORDS = 100_000
-/** Key–value records in all, until records get their own quotas. */
-export const MAX_VALUE_RECORDS = 100_000
 /** Providers named in one answer: a random choice when there are more (T27). */
 export const MAX_PROVIDERS_PER_ANSWER = 64
 /** Peers the peer store keeps, about; above it those go that were only heard of. */

@@ -2,6 +2,7 @@ import type { DialAddress, PeerAddress, PeerId } from '../core/address.ts'
 import type { Subscribable } from '../core/events.ts'
 import type { Closable, Undo } from '../core/lifecycle.ts'
 import type { TopicId } from '../core/topic.ts'
+import type { Position } from './position.ts'
 
 /** Options every wait takes. */
 export interface WaitOptions {
@@ -69,11 +70,9 @@ export interface Channel {
   abort(reason: Error): void
 }
 
-/** Rows of the DHT a node holds, and the bytes of its key–value records. */
+/** Rows of the DHT a node holds. */
 export interface DhtCounts {
   readonly providers: number
-  readonly records: number
-  readonly recordBytes: number
 }
 
 /** The part of the Kademlia DHT that the rest needs. Keys are CIDs in bytes. */
@@ -95,6 +94,11 @@ export interface Dht {
   forget(key: Uint8Array, peerId: PeerId): Promise<void>
   /** Providers as answers come in, each peer once, self excluded. Addresses are rumours. */
   providers(key: Uint8Array, options?: WaitOptions): AsyncIterable<PeerAddress>
+  /**
+   * The nodes closest to `target`, of those this node knows, the closest first. Their addresses may be unknown (empty)
+   * for a moment after a start. Empty while the DHT is starting.
+   */
+  closest(target: Position, count: number): readonly PeerAddress[]
   /** Rows this node holds. */
   counts(): Promise<DhtCounts>
 }
@@ -170,8 +174,8 @@ export interface Node extends Closable, Subscribable<NodeEvents> {
   open(peerId: PeerId, protocol: string, options: OpenOptions): Promise<Channel>
   /** Serves a protocol. A handler that throws or rejects aborts its channel and nothing else. */
   handle(protocol: string, options: HandleOptions, handler: (channel: Channel) => void | Promise<void>): Undo
-  /** Signs `payload` as a libp2p signed envelope (RFC 0002) under `domain`. */
-  seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+  /** Signs `payload` as a libp2p signed envelope (RFC 0002) under `domain`, of at most `maxBytes`: 4,096 by default. */
+  seal(domain: string, payload: Uint8Array, maxBytes?: number): Promise<Uint8Array>
 }
 
 /**
@@ -180,7 +184,9 @@ export interface Node extends Closable, Subscribable<NodeEvents> {
  */
 export type Unseal = (
   domain: string,
-  envelope: Uint8Array
+  envelope: Uint8Array,
+  /** 4,096 by default. */
+  maxBytes?: number
 ) => Promise<{ readonly peerId: PeerId; readonly payload: Uint8Array }>
 
 /**

@@ -131,11 +131,35 @@ export const METRICS = {
     help: 'Provider records held for the DHT.',
     labels: {}
   },
-  muster_dht_records: {
+  muster_records: {
     type: 'gauge',
     unit: 'count',
-    help: 'Key-value records held for the DHT.',
+    help: 'Key-value records held for the network.',
     labels: {}
+  },
+  muster_record_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Size of the key-value records held for the network.',
+    labels: {}
+  },
+  muster_own_records: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Key-value records this node wrote itself, deleted ones included while their deletion has to be kept.',
+    labels: {}
+  },
+  muster_record_requests_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests of other nodes for records by what became of them.',
+    labels: { kind: ['find', 'store', 'offers'], outcome: ['ok', 'older', 'refused', 'rate'] }
+  },
+  muster_record_operations_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Reads and writes of records by this node itself; none: there is no record.',
+    labels: { kind: ['get', 'put'], outcome: ['ok', 'none', 'failed'] }
   },
   muster_bootstrap_connected: {
     type: 'gauge',

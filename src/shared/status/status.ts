@@ -20,8 +20,11 @@ export interface Status {
     readonly list?: ReadonlyArray<{ readonly peerId: PeerId; readonly name?: string; readonly verified: boolean }>
   }>
   readonly records: {
+    /** Key–value records held for the network… */
     readonly count: number
     readonly bytes: number
+    /** …and those this node wrote itself. */
+    readonly own: number
     readonly providers: number
     readonly members: number
   }

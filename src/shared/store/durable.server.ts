@@ -2,6 +2,7 @@ import type { ClassicLevel } from 'classic-level'
 import { LevelDatastore } from 'datastore-level'
 import type { Batch, Key } from 'interface-datastore'
 import { raceSignal } from '../core/signals.ts'
+import type { Durability } from './port.ts'
 
 type Row = { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
 type Write = Row | { readonly type: 'del'; readonly key: string }
@@ -17,14 +18,19 @@ const NOT_SYNCED = '/peers/'
  */
 export class DurableDatastore extends LevelDatastore {
   readonly #level: ClassicLevel<string, Uint8Array>
+  readonly #durability: Durability
   #waiting: Write[] = []
   #next: Promise<void> | undefined
   #running: Promise<void> = Promise.resolve()
 
-  /** Takes an open database with keys as `utf8` and values as `view`, and closes it with itself. */
-  constructor(level: ClassicLevel<string, Uint8Array>) {
+  /**
+   * Takes an open database with keys as `utf8` and values as `view`, and closes it with itself. With `fast` nothing is
+   * synced: it survives `kill -9`, not a power cut.
+   */
+  constructor(level: ClassicLevel<string, Uint8Array>, durability: Durability = 'sync') {
     super(level as ConstructorParameters<typeof LevelDatastore>[0]) // `level` is `classic-level` under Node
     this.#level = level
+    this.#durability = durability
   }
 
   override async put(key: Key, value: Uint8Array, options?: WaitOptions): Promise<Key> {
@@ -69,7 +75,7 @@ export class DurableDatastore extends LevelDatastore {
         const together = this.#waiting
         this.#waiting = []
         this.#next = undefined
-        await this.#level.batch(together, { sync: true })
+        await this.#level.batch(together, { sync: this.#durability === 'sync' })
       })
       this.#next = next
       this.#running = next.catch(() => undefined) // each writer hears of its failure itself

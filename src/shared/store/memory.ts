@@ -6,8 +6,14 @@ import type { Store } from './port.ts'
 /** A store that is gone with the process. */
 export function memoryStore(): Store {
   const scope = new Scope()
+  const tables = new Map<string, Datastore>()
   return {
     datastore: new RejectingDatastore() as Datastore,
+    async openTable(name) {
+      const datastore = tables.get(name) ?? (new RejectingDatastore() as Datastore)
+      tables.set(name, datastore)
+      return { datastore }
+    },
     path: undefined,
     signal: scope.signal,
     bytes: async () => 0,

@@ -1,8 +1,7 @@
 import { homedir } from 'node:os'
 import { posix, win32 } from 'node:path'
 import { isMusterError, MusterError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
-import { openStore } from './level.server.ts'
+import { openStore, type StoreOptions } from './level.server.ts'
 import type { Store } from './port.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -39,12 +38,12 @@ export function defaultDataFolder(
  * @throws MusterError as `openStore`; `data-locked` when all are in use.
  */
 export async function openDefaultPeerStore(
-  options: { env?: Environment; platform?: NodeJS.Platform; log?: Log } = {}
+  options: { env?: Environment; platform?: NodeJS.Platform } & StoreOptions = {}
 ): Promise<Store & { readonly path: string }> {
-  const { env = process.env, platform = process.platform, log } = options
+  const { env = process.env, platform = process.platform, ...storeOptions } = options
   for (let slot = 1; slot <= DEFAULT_PEER_SLOTS; slot++) {
     try {
-      return await openStore(defaultDataFolder('peer', slot, env, platform), log === undefined ? {} : { log })
+      return await openStore(defaultDataFolder('peer', slot, env, platform), storeOptions)
     } catch (thrown) {
       if (!isMusterError(thrown, 'data-locked')) throw thrown
     }

@@ -1,4 +1,4 @@
-import type { Datastore } from 'interface-datastore'
+import type { Datastore, Pair } from 'interface-datastore'
 import type { Closable } from '../core/lifecycle.ts'
 
 /**
@@ -11,4 +11,24 @@ export interface Store extends Closable {
   readonly path: string | undefined
   /** Bytes on disk; 0 in memory. */
   bytes(): Promise<number>
+  /**
+   * Opens, or creates, rows of their own that may be lost without the rest: damage does not stop the node. Closed with
+   * the store; one name is opened once.
+   */
+  openTable(name: string): Promise<Table>
+}
+
+/** `sync`: what is acknowledged is on the disk. `fast`: it is with the operating system, and a power cut may lose it. */
+export type Durability = 'sync' | 'fast'
+
+export interface Table {
+  readonly datastore: Datastore
+  /** Set when the rows of an earlier run were damaged; the table is empty then. */
+  readonly damage?: {
+    /** What is wrong, and where the damaged files are now. */
+    readonly what: string
+    readonly movedTo: string
+    /** What of it is still readable. Not to be believed without a look. */
+    rows(): AsyncIterable<Pair>
+  }
 }

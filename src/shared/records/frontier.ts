@@ -1,0 +1,107 @@
+import type { PeerAddress, PeerId } from '../core/address.ts'
+import { compareDistance, type Position, positionOf } from '../node/position.ts'
+import { MAX_ASKED_NODES, MAX_CANDIDATES, PARALLEL_ASKS, REPLICAS } from './limits.ts'
+
+/** `new` → `asked` → `answered` or `failed`; `slow` is asked, and waited for no longer. */
+type State = 'new' | 'asked' | 'slow' | 'answered' | 'failed'
+
+interface Candidate {
+  readonly node: PeerAddress
+  readonly position: Position
+  state: State
+}
+
+/**
+ * One walk towards a target, as Kademlia does it (Maymounkov and Mazières, 2002, §2.3): the nodes heard of, by distance,
+ * and which to ask next. It is through when the closest ones that did not fail have answered. No clock, no I/O.
+ */
+export class Frontier {
+  readonly #target: Position
+  readonly #self: PeerId
+  /** The closest first. */
+  readonly #candidates: Candidate[] = []
+  readonly #byId = new Map<PeerId, Candidate>()
+  #asked = 0
+
+  constructor(target: Position, self: PeerId) {
+    this.#target = target
+    this.#self = self
+  }
+
+  /** Nodes that somebody named. A rumour: only those that stand close are ever asked. */
+  add(nodes: Iterable<PeerAddress>): void {
+    for (const node of nodes) {
+      if (node.peerId === this.#self || this.#byId.has(node.peerId)) continue
+      const candidate: Candidate = { node, position: positionOf(node.peerId), state: 'new' }
+      const at = this.#rank(candidate.position)
+      if (at >= MAX_CANDIDATES) continue
+      this.#candidates.splice(at, 0, candidate)
+      this.#byId.set(node.peerId, candidate)
+      const last = this.#candidates.length > MAX_CANDIDATES ? this.#candidates.pop() : undefined
+      if (last !== undefined) this.#byId.delete(last.node.peerId)
+    }
+  }
+
+  /** The next to ask, who counts as asked from now on; undefined when enough are, or nobody is left. */
+  next(): PeerAddress | undefined {
+    if (this.#asked >= MAX_ASKED_NODES) return undefined
+    const near = this.#nearest()
+    if (near.filter(({ state }) => state === 'asked').length >= PARALLEL_ASKS) return undefined
+    const candidate = near.find(({ state }) => state === 'new')
+    if (candidate === undefined) return undefined
+    candidate.state = 'asked'
+    this.#asked++
+    return candidate.node
+  }
+
+  settled(peerId: PeerId, state: 'slow' | 'answered' | 'failed'): void {
+    const candidate = this.#byId.get(peerId)
+    if (candidate !== undefined && (candidate.state === 'asked' || candidate.state === 'slow')) candidate.state = state
+  }
+
+  /** Nobody is left to ask, and nobody is waited for. */
+  get isThrough(): boolean {
+    return !this.#nearest().some(({ state }) => state === 'asked' || (state === 'new' && this.#asked < MAX_ASKED_NODES))
+  }
+
+  /** Those that have not answered for long but may yet. */
+  get slow(): number {
+    return this.#candidates.filter(({ state }) => state === 'slow').length
+  }
+
+  /** The closest that have answered, the closest first. */
+  closest(): PeerAddress[] {
+    return this.#candidates
+      .filter(({ state }) => state === 'answered')
+      .slice(0, REPLICAS)
+      .map(({ node }) => node)
+  }
+
+  /** True when fewer than k nodes that may live are closer. */
+  isNear(peerId: PeerId): boolean {
+    return this.#nearest().some(({ node }) => node.peerId === peerId)
+  }
+
+  /** The k closest that have neither failed nor been slow. */
+  #nearest(): Candidate[] {
+    const near: Candidate[] = []
+    for (const candidate of this.#candidates) {
+      if (candidate.state === 'failed' || candidate.state === 'slow') continue
+      near.push(candidate)
+      if (near.length === REPLICAS) break
+    }
+    return near
+  }
+
+  #rank(position: Position): number {
+    let low = 0
+    let high = this.#candidates.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const other = this.#candidates[middle] as Candidate
+      if (compareDistance(this.#target, other.position, position) <= 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}

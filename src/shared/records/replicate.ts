@@ -1,0 +1,156 @@
+import type { PeerAddress, PeerId } from '../core/address.ts'
+import { hexOf } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { asError, isMusterError } from '../core/errors.ts'
+import type { Undo } from '../core/lifecycle.ts'
+import type { Log } from '../core/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Node } from '../node/port.ts'
+import { compareDistance, positionOf } from '../node/position.ts'
+import { MAX_OFFERS } from '../wire/record.ts'
+import type { Held } from './book.ts'
+import * as limits from './limits.ts'
+import type { Lines } from './lines.ts'
+import type { OwnRecord, OwnRecords } from './own.ts'
+import type { SignedRecord } from './record.ts'
+import type { Shelf } from './shelf.ts'
+
+export interface ReplicatorNeeds {
+  readonly node: Pick<Node, 'peerId' | 'dht' | 'on' | 'isConnected'>
+  readonly shelf: Shelf
+  readonly own: OwnRecords
+  readonly lines: Lines
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  publish(record: SignedRecord, signal: AbortSignal): Promise<{ readonly stored: readonly PeerId[] }>
+  /** Signs a record anew, and publishes it. */
+  renew(own: OwnRecord): Promise<void>
+}
+
+/** Milliseconds until a node that was just met is offered what it should hold; at random in between, so that not all holders do. */
+const MEETING_PAUSE_MS = { from: 1_000, to: 5_000 } as const
+
+/**
+ * Keeps records alive at the nodes closest to them. Owners say theirs again at a third of the validity; holders say what
+ * nobody said for an hour (Kademlia, §2.5), and offer what they hold to whoever comes closer than they are.
+ */
+export class Replicator {
+  readonly #needs: ReplicatorNeeds
+  readonly #signal: AbortSignal
+  #isTicking = false
+
+  constructor(needs: ReplicatorNeeds, signal: AbortSignal) {
+    this.#needs = needs
+    this.#signal = signal
+  }
+
+  start(): Undo {
+    const { clock, node, random } = this.#needs
+    const undo = [
+      clock.every(limits.REPUBLISH_TICK_MS, () => void this.tick()),
+      node.on('connect', ({ peerId }) => {
+        const { from, to } = MEETING_PAUSE_MS
+        clock.after(from + random() * (to - from), () => void this.#greet(peerId))
+      })
+    ]
+    return () => {
+      for (const step of undo) step()
+    }
+  }
+
+  /** Says what is due; with `isAll`, everything. Never rejects. */
+  async tick(isAll = false): Promise<void> {
+    if (this.#isTicking || this.#signal.aborted) return
+    this.#isTicking = true
+    try {
+      await this.#sayOwn(isAll)
+      await this.#sayHeld(isAll)
+    } catch (thrown) {
+      if (!this.#signal.aborted) this.#needs.log.error({ err: asError(thrown) }, 'records could not be said again')
+    } finally {
+      this.#isTicking = false
+    }
+  }
+
+  async #sayOwn(isAll: boolean): Promise<void> {
+    const { own, clock, publish, renew, log } = this.#needs
+    for (const each of own.all()) {
+      this.#signal.throwIfAborted()
+      const now = clock.now()
+      const { record } = each
+      if (record.expiresMs <= now && each.renewMs === undefined) {
+        await own.delete(record.place)
+        continue
+      }
+      const third = (record.expiresMs - record.issuedMs) / 3
+      try {
+        if (each.renewMs !== undefined && now >= record.expiresMs - third) await renew(each)
+        else if (isAll || now >= each.saidMs + third) {
+          const { stored } = await publish(record, this.#signal)
+          // it may have been replaced meanwhile
+          if (own.get(record.place) === each) await own.set({ ...each, saidMs: now, stored: stored.length })
+        }
+      } catch (thrown) {
+        this.#signal.throwIfAborted()
+        if (!isMusterError(thrown)) throw thrown
+        log.debug({ err: thrown }, 'a record of our own was not said again') // the next tick tries again
+      }
+    }
+  }
+
+  async #sayHeld(isAll: boolean): Promise<void> {
+    const { node, shelf, clock } = this.#needs
+    const now = clock.now()
+    const due = [...shelf.rows()]
+      .filter(([, held]) => held.expiresMs > now && (isAll || now - held.heardMs >= limits.REPUBLISH_MS))
+      .slice(0, limits.MAX_REPUBLISHED_PER_TICK)
+    const byTarget = new Map<PeerId, { readonly target: PeerAddress; readonly records: Held[] }>()
+    for (const [row, held] of due) {
+      for (const target of node.dht.closest(held.place, limits.REPLICAS)) {
+        const offer = byTarget.get(target.peerId) ?? { target, records: [] }
+        byTarget.set(target.peerId, offer)
+        offer.records.push(held)
+      }
+      shelf.heard(row)
+    }
+    for (const { target, records } of byTarget.values()) await this.#offer(target, records)
+  }
+
+  /** Somebody came: what it stands closer to than this node is offered to it. */
+  async #greet(peerId: PeerId): Promise<void> {
+    const { node, shelf, clock } = this.#needs
+    if (this.#signal.aborted || !node.isConnected(peerId)) return
+    const [theirs, ours] = [positionOf(peerId), positionOf(node.peerId)]
+    const now = clock.now()
+    const records = [...shelf.rows()]
+      .map(([, held]) => held)
+      .filter(({ place, expiresMs }) => expiresMs > now && compareDistance(place, theirs, ours) < 0)
+    await this.#offer({ peerId, addresses: [] }, records)
+  }
+
+  /** Offers records by their versions, and brings those that are wanted. Never rejects: whoever fails is offered them again. */
+  async #offer(target: PeerAddress, records: readonly Held[]): Promise<void> {
+    const { lines, shelf, log } = this.#needs
+    try {
+      for (let at = 0; at < records.length; at += MAX_OFFERS) {
+        const offers = records.slice(at, at + MAX_OFFERS)
+        const { places } = await lines.ask(
+          target,
+          'offers',
+          { records: offers.map(({ place, sequence, issuedMs }) => ({ place, sequence, issuedMs })) },
+          this.#signal
+        )
+        const offered = new Set(offers.map(({ place }) => hexOf(place)))
+        for (const place of places) {
+          if (!offered.has(hexOf(place))) continue // not what was offered
+          const envelope = await shelf.get(place)
+          if (envelope !== undefined) await lines.ask(target, 'store', { envelope }, this.#signal)
+        }
+      }
+    } catch (thrown) {
+      if (!isMusterError(thrown)) throw thrown
+      log.debug({ err: thrown, peerId: target.peerId }, 'records not handed over')
+    }
+  }
+}

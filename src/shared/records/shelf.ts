@@ -1,0 +1,240 @@
+import { type Datastore, Key } from 'interface-datastore'
+import { hexOf } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { asError, isMusterError, MusterError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Unseal } from '../node/port.ts'
+import { codec } from '../wire/codec.ts'
+import { Book, type BookLimits, type Held } from './book.ts'
+import {
+  compareVersions,
+  InvalidRecord,
+  openRecord,
+  peekRecord,
+  type RecordFault,
+  type SignedRecord,
+  versionOf
+} from './record.ts'
+
+const PREFIX = '/muster/record/held'
+
+/** What became of a record that somebody brought. */
+export type Taken =
+  | { readonly outcome: 'stored' }
+  /** Another one is newer, and on disk. */
+  | { readonly outcome: 'older'; readonly newer: Uint8Array | undefined }
+  | { readonly outcome: 'refused'; readonly code: RecordFault | 'full' | 'rate' | 'failed' }
+
+export interface ShelfNeeds {
+  readonly datastore: Datastore
+  readonly unseal: Unseal
+  readonly clock: Clock
+  readonly log: Log
+  /** A record was replaced by a newer one, or is new here; it is on disk. */
+  onChanged?(record: SignedRecord): void
+}
+
+const rowCodec = codec({
+  envelope: { id: 1, type: 'bytes', required: true },
+  receivedMs: { id: 2, type: 'uint64', required: true },
+  heardMs: { id: 3, type: 'uint64', required: true },
+  heldUntilMs: { id: 4, type: 'uint64', required: true }
+})
+
+/**
+ * The records a node holds, in memory by place and on disk as `/muster/record/held/<place in hex>`. Of one place there
+ * is one record at a time, and it never becomes an older one: versions are compared and put down in one step, and what is
+ * not on disk yet is shown to nobody.
+ */
+export class Shelf {
+  readonly #needs: ShelfNeeds
+  readonly #book: Book
+  /** The last write of a row that is under way. */
+  readonly #writing = new Map<string, Promise<void>>()
+
+  constructor(needs: ShelfNeeds, given?: Partial<BookLimits>) {
+    this.#needs = needs
+    this.#book = new Book(given)
+  }
+
+  get counts(): { readonly records: number; readonly bytes: number } {
+    return { records: this.#book.size, bytes: this.#book.bytes }
+  }
+
+  /** Finds what an earlier run held. Rows that are not readable, or past their time, are deleted; resolves with how many were not readable. */
+  async recall(): Promise<number> {
+    const { datastore, clock, log } = this.#needs
+    let unreadable = 0
+    for await (const { key, value } of datastore.query({ prefix: PREFIX })) {
+      const row = key.toString().slice(PREFIX.length + 1)
+      try {
+        const { envelope, ...ages } = rowCodec.decode(value)
+        const record = peekRecord(envelope)
+        if (hexOf(record.place) !== row) throw new Error('a row at another place than its record')
+        if (ages.heldUntilMs > clock.now()) this.#book.set(row, heldOf(record, ages))
+        else await datastore.delete(key)
+      } catch (thrown) {
+        unreadable++
+        log.error({ err: asError(thrown), row }, 'a record on disk is not readable and was dropped')
+        await datastore.delete(key)
+      }
+    }
+    return unreadable
+  }
+
+  /** Judges a record and keeps it if it is the newest of its place; resolves once it is on disk. */
+  async take(envelope: Uint8Array, mayBeNew: () => boolean = () => true): Promise<Taken> {
+    const { clock, unseal, log } = this.#needs
+    try {
+      const claimed = peekRecord(envelope)
+      if (claimed.expiresMs <= clock.now()) throw new InvalidRecord('expired', 'an expired record')
+      const row = hexOf(claimed.place)
+      const known = await this.#against(row, claimed) // before the signature, which costs twenty times as much
+      if (known !== undefined) return known
+      if (this.#book.get(row) === undefined && !mayBeNew()) return { outcome: 'refused', code: 'rate' }
+      const record = await openRecord(envelope, unseal, clock.now())
+      const known2 = await this.#against(row, record) // another may have come meanwhile
+      if (known2 !== undefined) return known2
+      return await this.#put(row, record)
+    } catch (thrown) {
+      if (thrown instanceof InvalidRecord) return { outcome: 'refused', code: thrown.fault }
+      if (!isMusterError(thrown)) log.error({ err: asError(thrown) }, 'a record could not be kept')
+      return { outcome: 'refused', code: 'failed' }
+    }
+  }
+
+  /** The record at a place that is on disk and not deleted by time; expired ones are shown to nobody. */
+  async get(place: Uint8Array): Promise<Uint8Array | undefined> {
+    const row = hexOf(place)
+    const held = this.#book.get(row)
+    if (held === undefined || held.heldUntilMs <= this.#needs.clock.now()) return undefined
+    return await this.#read(row)
+  }
+
+  /** True when a newer record than this is not held here, so that it is wanted. */
+  wants(place: Uint8Array, { sequence, issuedMs }: { readonly sequence: number; readonly issuedMs: number }): boolean {
+    const held = this.#book.get(hexOf(place))
+    if (held === undefined) return true
+    if (held.sequence === sequence && held.issuedMs === issuedMs) {
+      this.heard(hexOf(place))
+      return false
+    }
+    return held.sequence < sequence || (held.sequence === sequence && held.issuedMs < issuedMs)
+  }
+
+  /** All that is held, by row. */
+  rows(): IterableIterator<[string, Held]> {
+    return this.#book.rows()
+  }
+
+  /** Somebody else said it: nobody needs to say it again for a while. */
+  heard(row: string): void {
+    const held = this.#book.get(row)
+    if (held !== undefined) this.#book.set(row, { ...held, heardMs: this.#needs.clock.now() })
+  }
+
+  /** Drops what is past its time. */
+  async sweep(): Promise<number> {
+    const now = this.#needs.clock.now()
+    const past = [...this.#book.rows()].filter(([, { heldUntilMs }]) => heldUntilMs <= now)
+    if (past.length === 0) return 0
+    const batch = this.#needs.datastore.batch()
+    for (const [row] of past) {
+      this.#book.delete(row)
+      batch.delete(keyOf(row))
+    }
+    await batch.commit()
+    return past.length
+  }
+
+  /** Resolves once nothing is being written. */
+  async written(): Promise<void> {
+    while (this.#writing.size > 0) await Promise.allSettled(this.#writing.values())
+  }
+
+  /** What is to be said when the record is not newer than what is held; undefined when it is. */
+  async #against(row: string, record: SignedRecord): Promise<Taken | undefined> {
+    const held = this.#book.get(row)
+    if (held === undefined || held.heldUntilMs <= this.#needs.clock.now()) return undefined
+    const order = compareVersions(versionOf(record), held)
+    if (order > 0) return undefined
+    if (order === 0 || held.kind === 'content') {
+      this.heard(row)
+      await this.#writing.get(row)
+      return { outcome: 'stored' }
+    }
+    return { outcome: 'older', newer: await this.#read(row) }
+  }
+
+  /** Between the comparison and this nothing else runs, so rows of one place never go back. */
+  async #put(row: string, record: SignedRecord): Promise<Taken> {
+    const { clock, datastore, onChanged } = this.#needs
+    const now = clock.now()
+    const old = this.#book.get(row)
+    const ages = {
+      receivedMs: now,
+      heardMs: now,
+      heldUntilMs: Math.max(record.expiresMs, old === undefined ? 0 : old.heldUntilMs)
+    }
+    const held = heldOf(record, ages)
+    if (!this.#book.hasRoomFor(row, held)) return { outcome: 'refused', code: 'full' }
+    this.#book.set(row, held)
+    // a copy: what came in is part of a larger chunk
+    const value = rowCodec.encode({ envelope: record.envelope, ...ages })
+    const before = this.#writing.get(row) ?? Promise.resolve()
+    const write = Promise.all([before.catch(() => undefined), datastore.put(keyOf(row), value)]).then(() => undefined)
+    this.#writing.set(row, write)
+    try {
+      await write
+    } catch (thrown) {
+      if (this.#writing.get(row) === write) await this.#fallBack(row)
+      throw new MusterError('data-not-writable', 'a record is not on disk', { cause: thrown })
+    } finally {
+      if (this.#writing.get(row) === write) this.#writing.delete(row)
+    }
+    onChanged?.(record)
+    return { outcome: 'stored' }
+  }
+
+  /** The disk did not take it: what it has counts. */
+  async #fallBack(row: string): Promise<void> {
+    this.#book.delete(row)
+    try {
+      const { envelope, ...ages } = rowCodec.decode(await this.#needs.datastore.get(keyOf(row)))
+      this.#book.set(row, heldOf(peekRecord(envelope), ages))
+    } catch {
+      // it has none, or cannot be read either: nothing is held
+    }
+  }
+
+  /** What is on disk, once it is. */
+  async #read(row: string): Promise<Uint8Array | undefined> {
+    await this.#writing.get(row)?.catch(() => undefined)
+    try {
+      return rowCodec.decode(await this.#needs.datastore.get(keyOf(row))).envelope
+    } catch (thrown) {
+      if (this.#book.get(row) === undefined) return undefined // swept meanwhile
+      this.#needs.log.error({ err: asError(thrown), row }, 'a record on disk is not readable')
+      this.#book.delete(row)
+      return undefined
+    }
+  }
+}
+
+/** The record in a row on disk, of ours or held: both have it in the same field. */
+export function envelopeOf(row: Uint8Array): Uint8Array {
+  return envelopeCodec.decode(row).envelope
+}
+const envelopeCodec = codec({ envelope: { id: 1, type: 'bytes', required: true } })
+
+function heldOf(
+  record: SignedRecord,
+  ages: { readonly receivedMs: number; readonly heardMs: number; readonly heldUntilMs: number }
+): Held {
+  const { place, author, envelope } = record
+  return { ...versionOf(record), place, author, bytes: envelope.length, ...ages }
+}
+
+function keyOf(row: string): Key {
+  return new Key(`${PREFIX}/${row}`)
+}
