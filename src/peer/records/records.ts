@@ -95,7 +95,7 @@ function putResult({ record, stored, isQuorum }: Put): PutResult {
 function versionOf({ key, value, author, sequence, issuedMs, expiresMs }: SignedRecord): RecordVersion {
   return {
     key: publicKeyOf(key),
-    value: value === undefined ? undefined : valueOf(value),
+    value: value === undefined ? undefined : decoded(value),
     author,
     sequence,
     issuedAt: new Date(issuedMs).toISOString(),
@@ -109,15 +109,15 @@ function publicKeyOf(key: SharedKey): RecordKey {
 }
 
 /** @throws MusterError `record-invalid`: its author signed what is no value. */
-function valueOf(value: NonNullable<SignedRecord['value']>): Value {
-  let decoded: ReturnType<typeof decodeValue>
+function decoded(value: NonNullable<SignedRecord['value']>): Value {
+  let read: ReturnType<typeof decodeValue>
   try {
-    decoded = decodeValue(value)
+    read = decodeValue(value)
   } catch (cause) {
     throw new MusterError('record-invalid', 'the author signed what is neither JSON nor bytes', { cause })
   }
-  if (decoded === undefined) {
+  if (read === undefined) {
     throw new MusterError('record-invalid', 'the author signed a value of a kind this version does not know')
   }
-  return decoded.value
+  return read.value
 }

@@ -107,7 +107,8 @@ class Line {
   }
 
   ask<K extends keyof Answers>(kind: K, question: Question<K>): Promise<Frame<Answers[K]>> {
-    const id = (this.#lastId = (this.#lastId % 0xffff_ffff) + 1)
+    this.#lastId = (this.#lastId % 0xffff_ffff) + 1
+    const id = this.#lastId
     const answer = Promise.withResolvers<never>()
     const deadline = this.#deadlines.after(NODE_TIMEOUT_MS, () => {
       this.#asked.delete(id)
