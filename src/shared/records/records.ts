@@ -101,7 +101,7 @@ export interface Records extends Closable {
 export async function openRecords(needs: RecordsNeeds, given?: Partial<BookLimits>): Promise<Records> {
   return await build(async scope => {
     const records = new LiveRecords(needs, scope, given)
-    await records.recall()
+    await records.begin()
     return records
   })
 }
@@ -121,6 +121,7 @@ class LiveRecords implements Records {
   readonly #shelf: Shelf
   readonly #own: OwnRecords
   readonly #lines: Lines
+  readonly #serving: Serving
   readonly #replicator: Replicator
   readonly #repairs = new Slots(PARALLEL_REPAIRS)
   /** The newest read so far, by row: what this reader has seen it never unsees. */
@@ -173,20 +174,18 @@ class LiveRecords implements Records {
       },
       scope.signal
     )
-    scope.defer(() => this.#shelf.written())
-    scope.defer(
-      clock.every(limits.RECORD_SWEEP_MS, () => void this.#shelf.sweep().catch(err => log.error({ err }, 'no sweep')))
-    )
-    scope.defer(serving.start())
-    scope.defer(this.#replicator.start())
+    this.#serving = serving
   }
 
   get counts(): Records['counts'] {
     return { ...this.#shelf.counts, own: this.#own.all().length }
   }
 
-  /** Finds what an earlier run left; of a damaged table, what is readable and whose signature holds. */
-  async recall(): Promise<void> {
+  /**
+   * Finds what an earlier run left; of a damaged table, what is readable and whose signature holds. Only then others are
+   * answered: they would hear that there is nothing, and bring what is older than what is on disk.
+   */
+  async begin(): Promise<void> {
     const { table, log = silentLog } = this.#needs
     const { damage } = table
     if (damage !== undefined) {
@@ -198,6 +197,11 @@ class LiveRecords implements Records {
     }
     await this.#own.recall()
     await this.#shelf.recall()
+    const sweep = (): void => void this.#shelf.sweep().catch(err => log.error({ err }, 'no sweep'))
+    this.#scope.defer(() => this.#shelf.written())
+    this.#scope.defer(this.#clock.every(limits.RECORD_SWEEP_MS, sweep))
+    this.#scope.defer(this.#serving.start())
+    this.#scope.defer(this.#replicator.start())
   }
 
   async put(key: RecordKey, value: RecordValue | undefined, options: PutOptions = {}): Promise<Put> {
