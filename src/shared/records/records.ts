@@ -356,7 +356,7 @@ class LiveRecords implements Records {
       const issuedMs = Math.max(now, sequence)
       const record = await signRecord(node, { key, sequence, issuedMs, expiresMs: issuedMs + validityMs, value })
       const renewMs = renew === true ? validityMs : undefined
-      await this.#own.set({ record, renewMs, saidMs: now, stored: 0 })
+      await this.#own.set({ record, renewMs, saidMs: 0, stored: 0 }) // killed from here on, it is said after the next start
       let published: Published
       try {
         published = await this.#publish(record, signal)
