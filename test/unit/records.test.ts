@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { contentKey } from '../../src/shared/records/key.ts'
+import { closestTo } from '../../src/shared/node/position.ts'
+import { contentKey, placeOf } from '../../src/shared/records/key.ts'
+import { eventually } from '../support/eventually.ts'
 import { json, open, owned, RecordWorld, read } from '../support/record-world.ts'
 
 describe('records', () => {
@@ -47,6 +49,30 @@ describe('records', () => {
     for (const reader of [ana, bob, cid]) assert.equal(await reader.records.get(open('colour')), undefined)
     await ana.records.put(open('colour'), json('again'))
     assert.equal(read(await bob.records.get(open('colour'))), 'again')
+  })
+
+  it('never become older for a reader, though all that is left is a stale holder', async () => {
+    await using world = new RecordWorld()
+    const holders = await world.holders(24)
+    const key = open('colour')
+    const place = placeOf(key)
+    const byDistance = closestTo(place, holders, holders.length, ({ node }) => node.peerId)
+    const [writer, stale, reader] = [byDistance[1], byDistance[0], byDistance.at(-1)]
+    assert.ok(writer && stale && reader)
+    const first = await writer.records.put(key, json(1))
+    assert.ok(first.stored >= 20)
+    for (const { node } of holders) if (node !== stale.node) world.network.cut(stale.node, node)
+    const second = await writer.records.put(key, json(2))
+    assert.equal(read(await reader.records.get(key)), 2)
+    world.network.heal()
+    for (const holder of holders) if (holder !== stale && holder !== reader) await holder.kill()
+    assert.equal(reader.records.counts.records, 0, 'the reader holds nothing itself')
+    const found = await reader.records.get(key)
+    assert.deepEqual([read(found), found?.holders, found?.answers], [2, 0, 1])
+    await eventually('the stale holder is put right', async () => {
+      const envelopes = await Array.fromAsync(stale.records.dump())
+      assert.deepEqual(envelopes[0]?.envelope, second.record.envelope)
+    })
   })
 
   it('are watched: each newer version comes, tombstones too', async () => {
