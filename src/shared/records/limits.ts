@@ -69,6 +69,8 @@ export const REPUBLISH_MS = 3_600_000
 export const REPUBLISH_TICK_MS = 60_000
 /** Records said again in one such look. */
 export const MAX_REPUBLISHED_PER_TICK = 4_096
+/** Records above which a newcomer is offered only those it stands closer to than this node: ranking costs 50 µs each. */
+export const MAX_RANKED_OFFERS = 2_000
 /** Newest records this node has read, so that it never reads an older one later. */
 export const MAX_REMEMBERED_READS = 4_096
 /** Records of its own one node may have. */

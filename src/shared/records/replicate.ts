@@ -6,7 +6,7 @@ import type { Undo } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Node } from '../node/port.ts'
-import { compareDistance, positionOf } from '../node/position.ts'
+import { compareDistance, type Position, positionOf } from '../node/position.ts'
 import { MAX_OFFERS } from '../wire/record.ts'
 import type { Held } from './book.ts'
 import * as limits from './limits.ts'
@@ -117,16 +117,26 @@ export class Replicator {
     for (const { target, records } of byTarget.values()) await this.#offer(target, records)
   }
 
-  /** Somebody came: what it stands closer to than this node is offered to it. */
+  /** Somebody came: what it should hold is offered to it. */
   async #greet(peerId: PeerId): Promise<void> {
     const { node, shelf, clock } = this.#needs
     if (this.#signal.aborted || !node.isConnected(peerId)) return
-    const [theirs, ours] = [positionOf(peerId), positionOf(node.peerId)]
+    const theirs = positionOf(peerId)
     const now = clock.now()
-    const records = [...shelf.rows()]
-      .map(([, held]) => held)
-      .filter(({ place, expiresMs }) => expiresMs > now && compareDistance(place, theirs, ours) < 0)
+    const held = [...shelf.rows()].map(([, each]) => each).filter(({ expiresMs }) => expiresMs > now)
+    // with many, only what it stands closer to than this node, which is as good as always offered by some holder
+    const ours = held.length > limits.MAX_RANKED_OFFERS ? positionOf(node.peerId) : undefined
+    const records = held.filter(({ place }) => {
+      const last = ours ?? this.#farthest(place)
+      return last === undefined || compareDistance(place, theirs, last) <= 0
+    })
     await this.#offer({ peerId, addresses: [] }, records)
+  }
+
+  /** Where the last of the k closest known nodes stands; undefined when fewer are known. */
+  #farthest(place: Position): Position | undefined {
+    const last = this.#needs.node.dht.closest(place, limits.REPLICAS)[limits.REPLICAS - 1]
+    return last === undefined ? undefined : positionOf(last.peerId)
   }
 
   /** Offers records by their versions, and brings those that are wanted. Never rejects: whoever fails is offered them again. */
