@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { topicOf } from '../../src/shared/core/topic.ts'
 import { unseal } from '../../src/shared/node/keys.ts'
+import { positionOf } from '../../src/shared/node/position.ts'
 import { eventually } from '../support/eventually.ts'
 import { bytes, gathered, type NodeHarness, nodes, providersOf, rejectsWith, TEST, text } from './node-words.ts'
 
@@ -53,6 +54,27 @@ export function dhtContract(make: () => Promise<NodeHarness>): void {
       assert.ok(ana.dht.size > 0)
       assert.ok(hub.dht.size > 0)
       assert.equal(await ana.dht.answers(), true)
+    })
+
+    it('names the nodes closest to a place, of those it knows, and where they are', TEST, async () => {
+      await using net = await make()
+      const [hub, ana, bob] = await gathered(net)
+      const target = positionOf(bob.peerId)
+      await eventually('the hub knows both, and where they are', () => {
+        const closest = hub.dht.closest(target, 20)
+        assert.equal(closest[0]?.peerId, bob.peerId)
+        assert.deepEqual(closest.map(({ peerId }) => peerId).sort(), [ana.peerId, bob.peerId].sort())
+        for (const { peerId, addresses } of closest) {
+          const { addresses: own } = peerId === ana.peerId ? ana : bob
+          assert.ok(addresses.some(address => own.includes(address)))
+          for (const address of addresses) assert.doesNotMatch(address, /\/p2p\//)
+        }
+        return true
+      })
+      assert.deepEqual(
+        hub.dht.closest(target, 1).map(({ peerId }) => peerId),
+        [bob.peerId]
+      )
     })
 
     it('stops a lookup on abort', TEST, async () => {

@@ -14,7 +14,7 @@ import { openNode } from './kill-driver.ts'
 const WRITES = 20
 
 const hasStrace = spawnSync('strace', ['-V']).status === 0
-const isReady = hasStrace || process.env['CI'] === 'true'
+const isReady = hasStrace || process.env.CI === 'true'
 
 /** When each write of ours was under way, and each `fdatasync` of the bootstrap, in seconds since 1970. */
 async function traced(durability: 'sync' | 'fast') {

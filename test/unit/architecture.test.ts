@@ -61,7 +61,7 @@ const ROWS: ReadonlyArray<Readonly<Record<string, RegExp>>> = [
   // keeps what gossip brings
   { history: /^src\/shared\/history\// },
   // what a participant speaks of; types only
-  { 'peer/api': /^src\/peer\/api\.ts$/ },
+  { 'peer/api': /^src\/peer\/api(-records)?\.ts$/ },
   { 'peer/value': /^src\/peer\/(value|times)\.ts$/ },
   {
     'peer/topics': /^src\/peer\/topics\//,

@@ -104,29 +104,23 @@ describe('what an earlier run left', () => {
     await rows.put(provider('a', 'gone'), row())
     time.now += VALIDITY_MS / 2
     for (const peerId of ['ana', 'bob', SELF]) await rows.put(provider('a', peerId), row())
-    await rows.put(new Key('/dht/record/x'), new Uint8Array(10))
     time.now += VALIDITY_MS / 2 + 1
 
     const again = open()
     await again.load()
-    assert.deepEqual(again.counts, { providers: 2, records: 1, recordBytes: 10 })
+    assert.deepEqual(again.counts, { providers: 2 })
     assert.deepEqual(await named(again, 'a'), ['ana', 'bob'])
     assert.equal(await datastore.has(provider('a', SELF)), false)
     assert.equal(await datastore.has(provider('a', 'gone')), false)
   })
 })
 
-describe('key–value rows', () => {
-  it('are counted with their bytes, as they grow, shrink and go', async () => {
-    const { rows } = world()
+describe('key–value rows of kad-dht', () => {
+  it('are not kept: records have a protocol of their own', async () => {
+    const { rows, datastore } = world()
     const key = new Key('/dht/record/x')
-    await rows.put(key, new Uint8Array(10))
-    await rows.put(key, new Uint8Array(4))
-    assert.deepEqual(rows.counts, { providers: 0, records: 1, recordBytes: 4 })
-    await Promise.all([rows.put(key, new Uint8Array(7)), rows.put(key, new Uint8Array(9))])
-    assert.deepEqual(rows.counts, { providers: 0, records: 1, recordBytes: 9 })
-    await Promise.all([rows.delete(key), rows.delete(key)])
-    assert.deepEqual(rows.counts, { providers: 0, records: 0, recordBytes: 0 })
+    await assert.rejects(rows.put(key, new Uint8Array(10)), { code: 'refused' })
+    assert.equal(await datastore.has(key), false)
   })
 })
 

@@ -12,9 +12,9 @@ import { EventClock } from '../support/fake-peer.ts'
 import { type Holder, json, RecordWorld } from '../support/record-world.ts'
 
 /** Worlds that are tried; `MUSTER_SIMULATIONS=5000` for a night. */
-const COUNT = Number(process.env['MUSTER_SIMULATIONS'] ?? 60)
+const COUNT = Number(process.env.MUSTER_SIMULATIONS ?? 60)
 /** The first of them; a failure names the one to repeat alone. */
-const FIRST_SEED = Number(process.env['MUSTER_SEED'] ?? 1)
+const FIRST_SEED = Number(process.env.MUSTER_SEED ?? 1)
 const KEYS = ['one', 'two']
 
 interface Seat {

@@ -41,6 +41,11 @@ export function deadlineBy(
   }
 }
 
+/** A signal that aborts when any of `signals` does. Dispose it when nobody looks at it any more. */
+export function anySignal(...signals: readonly AbortSignal[]): Disposable & { readonly signal: AbortSignal } {
+  return deadlineBy({ after: () => () => undefined }, 0, '', ...signals)
+}
+
 /** Unlike a clock's, it keeps the process alive: somebody waits for what comes. */
 const realTimer: Pick<Clock, 'after'> = {
   after(ms, run) {

@@ -1,5 +1,10 @@
-import type { Libp2pEvents, PeerId, PeerStore, PeerUpdate, TypedEventTarget } from '@libp2p/interface'
+import type { Libp2pEvents, Peer, PeerId, PeerStore, PeerUpdate, TypedEventTarget } from '@libp2p/interface'
 import { MAX_ADDRESSES_PER_PEER, MAX_KNOWN_PEERS } from './limits.ts'
+
+export interface AddressBookNeeds {
+  readonly peerStore: Pick<PeerStore, 'get'>
+  readonly events: Pick<TypedEventTarget<Libp2pEvents>, 'addEventListener' | 'removeEventListener'>
+}
 
 /** Addresses from the peer store without a read of the database for each: twenty nodes are named in every answer. */
 export class AddressBook {
@@ -7,10 +12,7 @@ export class AddressBook {
   readonly #addresses = new Map<string, readonly string[]>()
   readonly #undo: () => void
 
-  constructor(components: {
-    readonly peerStore: Pick<PeerStore, 'get'>
-    readonly events: Pick<TypedEventTarget<Libp2pEvents>, 'addEventListener' | 'removeEventListener'>
-  }) {
+  constructor(components: AddressBookNeeds) {
     this.#store = components.peerStore
     const onUpdate = ({ detail: { peer } }: CustomEvent<PeerUpdate>): void => this.#keep(peer)
     components.events.addEventListener('peer:update', onUpdate)
@@ -32,7 +34,7 @@ export class AddressBook {
     this.#undo()
   }
 
-  #keep({ id, addresses }: Awaited<ReturnType<PeerStore['get']>>): void {
+  #keep({ id, addresses }: Peer): void {
     const texts = addresses.map(({ multiaddr }) => multiaddr.toString().replace(/\/p2p\/[^/]+$/, ''))
     this.#addresses.delete(id.toString())
     this.#addresses.set(id.toString(), [...new Set(texts)].slice(0, MAX_ADDRESSES_PER_PEER))

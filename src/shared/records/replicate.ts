@@ -51,7 +51,7 @@ export class Replicator {
       clock.every(limits.REPUBLISH_TICK_MS, () => void this.tick()),
       node.on('connect', ({ peerId }) => {
         const { from, to } = MEETING_PAUSE_MS
-        clock.after(from + random() * (to - from), () => void this.#greet(peerId))
+        clock.after(Math.round(from + random() * (to - from)), () => void this.#greet(peerId))
       })
     ]
     return () => {

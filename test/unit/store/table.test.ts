@@ -19,7 +19,7 @@ async function filled(path: string): Promise<void> {
 }
 
 /** Flips a byte in the middle of the table's log. */
-async function damage(path: string): Promise<void> {
+async function flipAByte(path: string): Promise<void> {
   const folder = join(path, 'records')
   const log = (await readdir(folder)).find(name => name.endsWith('.log'))
   assert.ok(log !== undefined)
@@ -41,7 +41,7 @@ describe('a table', () => {
   it('that is damaged is moved aside as it is, starts empty, and gives what is still readable', async () => {
     await using folder = await temporaryFolder()
     await filled(folder.path)
-    await damage(folder.path)
+    await flipAByte(folder.path)
     await using store = await openStore(folder.path) // the rest of the node is not affected
     const table = await store.openTable('records')
     assert.ok(table.damage !== undefined)
