@@ -8,12 +8,16 @@ type State = 'new' | 'asked' | 'slow' | 'answered' | 'failed'
 interface Candidate {
   readonly node: PeerAddress
   readonly position: Position
+  /** From our own table: somebody we have met. */
+  readonly isMet: boolean
   state: State
 }
 
 /**
  * One walk towards a target, as Kademlia does it (Maymounkov and Mazières, 2002, §2.3): the nodes heard of, by distance,
- * and which to ask next. It is through when the closest ones that did not fail have answered. No clock, no I/O.
+ * and which to ask next. It is through when the closest ones that did not fail have answered. Every second one asked is
+ * from our own table, so that made-up nodes, which may stand as close as they like, do not crowd out all others.
+ * No clock, no I/O.
  */
 export class Frontier {
   readonly #target: Position
@@ -23,16 +27,22 @@ export class Frontier {
   readonly #byId = new Map<PeerId, Candidate>()
   #asked = 0
 
-  constructor(target: Position, self: PeerId) {
+  /** `met` are the nodes to begin with. */
+  constructor(target: Position, self: PeerId, met: Iterable<PeerAddress>) {
     this.#target = target
     this.#self = self
+    this.#insert(met, true)
   }
 
   /** Nodes that somebody named. A rumour: only those that stand close are ever asked. */
   add(nodes: Iterable<PeerAddress>): void {
+    this.#insert(nodes, false)
+  }
+
+  #insert(nodes: Iterable<PeerAddress>, isMet: boolean): void {
     for (const node of nodes) {
       if (node.peerId === this.#self || this.#byId.has(node.peerId)) continue
-      const candidate: Candidate = { node, position: positionOf(node.peerId), state: 'new' }
+      const candidate: Candidate = { node, position: positionOf(node.peerId), isMet, state: 'new' }
       const at = this.#rank(candidate.position)
       if (at >= MAX_CANDIDATES) continue
       this.#candidates.splice(at, 0, candidate)
@@ -47,7 +57,8 @@ export class Frontier {
     if (this.#asked >= MAX_ASKED_NODES) return undefined
     const near = this.#nearest()
     if (near.filter(({ state }) => state === 'asked').length >= PARALLEL_ASKS) return undefined
-    const candidate = near.find(({ state }) => state === 'new')
+    const met = this.#asked % 2 === 0 ? undefined : this.#candidates.find(each => each.isMet && each.state === 'new')
+    const candidate = met ?? near.find(({ state }) => state === 'new')
     if (candidate === undefined) return undefined
     candidate.state = 'asked'
     this.#asked++

@@ -60,6 +60,10 @@ export const MAX_REQUESTS_UNDER_WAY = 64
 export const MAX_WATCHES_PER_PEER = 64
 /** Milliseconds a watch lasts unless it is asked for again. */
 export const WATCH_MS = 2 * 60_000
+/** Changes of watched keys heard from one holder, a second… */
+export const PUSHES_PER_SECOND = 20
+/** …and at once. */
+export const PUSHES_BURST = 200
 
 /** Milliseconds between two looks for what expired. */
 export const RECORD_SWEEP_MS = 10 * 60_000
@@ -69,6 +73,8 @@ export const REPUBLISH_MS = 3_600_000
 export const REPUBLISH_TICK_MS = 60_000
 /** Records said again in one such look. */
 export const MAX_REPUBLISHED_PER_TICK = 4_096
+/** Records whose holders are chosen in one go: 20 ms. */
+export const REPUBLISH_BATCH = 256
 /** Records above which a newcomer is offered only those it stands closer to than this node: ranking costs 50 µs each. */
 export const MAX_RANKED_OFFERS = 2_000
 /** Newest records this node has read, so that it never reads an older one later. */

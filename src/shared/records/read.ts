@@ -65,8 +65,7 @@ export class Reader {
     for (const known of [seen.get(place), ours]) if (known !== undefined) tally.know(known)
     const held = await shelf.get(place)
     if (held !== undefined) await tally.take(node.peerId, held)
-    const frontier = new Frontier(place, node.peerId)
-    frontier.add(node.dht.closest(place, limits.REPLICAS))
+    const frontier = new Frontier(place, node.peerId, node.dht.closest(place, limits.REPLICAS))
     let asked = 0
     try {
       await walk({

@@ -1,7 +1,8 @@
 import type { Pair } from 'interface-datastore'
+import type { PeerId } from '../core/address.ts'
 import { hexOf } from '../core/bytes.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { asMusterError } from '../core/errors.ts'
+import { asMusterError, isMusterError, MusterError } from '../core/errors.ts'
 import { build, type Closable, type Scope } from '../core/lifecycle.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { type Random, systemRandom } from '../core/random.ts'
@@ -120,7 +121,7 @@ class LiveRecords implements Records {
     const shelf = new Shelf({ datastore, unseal, clock, log, onChanged }, given)
     this.#shelf = shelf
     this.#own = new OwnRecords(datastore, log)
-    const lines = scope.own(new Lines({ node, clock, onChanged: (_from, envelope) => void this.#hear(envelope) }))
+    const lines = scope.own(new Lines({ node, clock, onChanged: (from, envelope) => void this.#hear(from, envelope) }))
     const parts = { node, lines, shelf, own: this.#own, seen: this.#seen, unseal, clock }
     this.#reader = new Reader(parts, scope.signal)
     this.#writer = new Writer(parts)
@@ -180,13 +181,14 @@ class LiveRecords implements Records {
         options.signal
       )
       try {
+        await this.#someone(limit.signal)
         const put = await this.#writer.write({ key, value, validityMs, renew }, limit.signal)
         this.#watching.tell(put.record)
         this.#needs.onOperation?.('put', 'ok')
         return put
       } catch (thrown) {
         this.#needs.onOperation?.('put', 'failed')
-        throw asMusterError(limit.signal.aborted ? limit.signal.reason : thrown, 'unreachable')
+        throw asMusterError(thrown, 'unreachable')
       }
     })
   }
@@ -255,11 +257,24 @@ class LiveRecords implements Records {
   async #read(key: RecordKey, options: GetOptions, watch = false): Promise<Found | undefined> {
     const { quorum = limits.QUORUM, timeoutMs = limits.RECORD_DEADLINE_MS } = options
     using limit = deadlineBy(this.#clock, timeoutMs, 'reading a record', this.signal, options.signal)
+    const isKnownHere = this.#own.get(placeOf(key)) ?? (await this.#shelf.get(placeOf(key)))
+    if (isKnownHere === undefined) await this.#someone(limit.signal)
     return await this.#reader.read(key, { quorum, watch }, limit.signal)
   }
 
-  async #hear(envelope: Uint8Array): Promise<void> {
-    const record = await this.#watching.hear(envelope)
+  /** Resolves once there is somebody to ask: a node that has just started knows nobody for a moment. */
+  async #someone(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#needs.node.dht.ready({ signal })
+    } catch (thrown) {
+      if (isMusterError(thrown, 'timed-out'))
+        throw new MusterError('unreachable', 'no other node is known', { cause: thrown })
+      throw thrown
+    }
+  }
+
+  async #hear(from: PeerId, envelope: Uint8Array): Promise<void> {
+    const record = await this.#watching.hear(from, envelope)
     if (record === undefined) return
     this.#seen.add(record)
     this.#watching.tell(record)

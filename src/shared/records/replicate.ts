@@ -105,16 +105,18 @@ export class Replicator {
     const due = [...shelf.rows()]
       .filter(([, held]) => held.expiresMs > now && (isAll || now - held.heardMs >= limits.REPUBLISH_MS))
       .slice(0, limits.MAX_REPUBLISHED_PER_TICK)
-    const byTarget = new Map<PeerId, { readonly target: PeerAddress; readonly records: Held[] }>()
-    for (const [row, held] of due) {
-      for (const target of node.dht.closest(held.place, limits.REPLICAS)) {
-        const offer = byTarget.get(target.peerId) ?? { target, records: [] }
-        byTarget.set(target.peerId, offer)
-        offer.records.push(held)
+    for (let at = 0; at < due.length; at += limits.REPUBLISH_BATCH) {
+      const byTarget = new Map<PeerId, { readonly target: PeerAddress; readonly records: Held[] }>()
+      for (const [row, held] of due.slice(at, at + limits.REPUBLISH_BATCH)) {
+        for (const target of node.dht.closest(held.place, limits.REPLICAS)) {
+          const offer = byTarget.get(target.peerId) ?? { target, records: [] }
+          byTarget.set(target.peerId, offer)
+          offer.records.push(held)
+        }
+        shelf.heard(row)
       }
-      shelf.heard(row)
+      for (const { target, records } of byTarget.values()) await this.#offer(target, records)
     }
-    for (const { target, records } of byTarget.values()) await this.#offer(target, records)
   }
 
   /** Somebody came: what it should hold is offered to it. */

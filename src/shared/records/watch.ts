@@ -1,11 +1,13 @@
+import type { PeerId } from '../core/address.ts'
 import { hexOf } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
+import { TokenBuckets } from '../node/buckets.ts'
 import type { Unseal } from '../node/port.ts'
-import { WATCH_MS } from './limits.ts'
-import { compareRecords, openRecord, type SignedRecord } from './record.ts'
+import * as limits from './limits.ts'
+import { compareRecords, openRecord, peekRecord, type SignedRecord } from './record.ts'
 
 /** Milliseconds between two reads of a watch; pushes come at once. */
-const POLL_MS = WATCH_MS / 2
+const POLL_MS = limits.WATCH_MS / 2
 
 interface WatchingNeeds {
   readonly clock: Clock
@@ -16,6 +18,7 @@ interface WatchingNeeds {
 export class Watching {
   readonly #clock: Clock
   readonly #unseal: Unseal
+  readonly #pushes = new TokenBuckets(limits.PUSHES_PER_SECOND, limits.PUSHES_BURST, limits.MAX_RATED_PEERS)
   readonly #listeners = new Map<string, Set<(record: SignedRecord) => void>>()
 
   constructor({ clock, unseal }: WatchingNeeds) {
@@ -29,10 +32,11 @@ export class Watching {
   }
 
   /** A node tells of a change; resolves with the record when it is one that somebody waits for. */
-  async hear(envelope: Uint8Array): Promise<SignedRecord | undefined> {
+  async hear(from: PeerId, envelope: Uint8Array): Promise<SignedRecord | undefined> {
     try {
-      const record = await openRecord(envelope, this.#unseal, this.#clock.now())
-      return this.#listeners.has(hexOf(record.place)) ? record : undefined
+      if (!this.#listeners.has(hexOf(peekRecord(envelope).place))) return undefined
+      if (!this.#pushes.take(from, this.#clock.now())) return undefined // it is read from time to time as well
+      return await openRecord(envelope, this.#unseal, this.#clock.now())
     } catch {
       return undefined // rubbish from one holder: the others tell, too
     }

@@ -47,6 +47,8 @@ interface Published {
   readonly stored: readonly PeerId[]
   /** A record of the same key that some node holds instead. */
   readonly newer: SignedRecord | undefined
+  /** Why others did not store it. */
+  readonly refusals: ReadonlySet<string>
 }
 
 /** Signs records and brings them to the nodes closest to them. */
@@ -59,7 +61,8 @@ export class Writer {
 
   /**
    * Writes one key; two writes of one key must not run at once.
-   * @throws MusterError `unreachable` when nobody stored it; `limit-reached`; the signal's reason.
+   * @throws MusterError `unreachable` when nobody stored it; `refused` | `limit-reached` with the reason others gave; the
+   *   signal's reason.
    */
   async write({ key, value, validityMs, renew }: Write, signal: AbortSignal): Promise<Put> {
     const { node, own, seen, clock } = this.#needs
@@ -74,7 +77,7 @@ export class Writer {
       const record = await signRecord(node, { key, sequence, issuedMs, expiresMs: issuedMs + validityMs, value })
       const renewMs = renew ? validityMs : undefined
       await own.set({ record, renewMs, saidMs: 0, stored: 0 }) // killed from here on, it is said after the next start
-      const { stored, newer } = await this.publish(record, signal).catch(async thrown => {
+      const { stored, newer, refusals } = await this.publish(record, signal).catch(async thrown => {
         if (isMusterError(thrown, 'unreachable')) await this.#takeBack(record, before)
         throw thrown
       })
@@ -84,7 +87,7 @@ export class Writer {
       }
       if (stored.length === 0) {
         await this.#takeBack(record, before)
-        throw new MusterError('unreachable', 'no node stored the record')
+        throw notStored(refusals)
       }
       await own.set({ record, renewMs, saidMs: now, stored: stored.length })
       seen.add(record)
@@ -96,14 +99,15 @@ export class Writer {
   async publish(record: SignedRecord, signal: AbortSignal): Promise<Published> {
     const { node, lines, shelf, clock } = this.#needs
     const { place, envelope } = record
-    const frontier = new Frontier(place, node.peerId)
-    frontier.add(node.dht.closest(place, limits.REPLICAS))
+    const frontier = new Frontier(place, node.peerId, node.dht.closest(place, limits.REPLICAS))
     const stored = new Set<PeerId>()
     const onlyFound = new Set<PeerId>()
+    const refusals = new Set<string>()
     let newer: SignedRecord | undefined
     const store = async (target: PeerAddress, wantsCloser: boolean) => {
       const answer = await lines.ask(target, 'store', { envelope, wantsCloser }, signal)
       if (answer.refusal === undefined) stored.add(target.peerId)
+      else refusals.add(answer.refusal)
       if (answer.newer !== undefined) {
         const other = await this.#opened(answer.newer, place)
         if (other !== undefined && compareRecords(other, newer ?? record) > 0) newer = other
@@ -133,7 +137,7 @@ export class Writer {
     if (last === undefined || compareDistance(place, positionOf(node.peerId), positionOf(last.peerId)) < 0) {
       await shelf.take(envelope)
     }
-    return { stored: [...stored], newer }
+    return { stored: [...stored], newer, refusals }
   }
 
   async #newestKnown(place: Uint8Array): Promise<SignedRecord | undefined> {
@@ -159,6 +163,16 @@ export class Writer {
     const record = await openRecord(envelope, unseal, clock.now()).catch(() => undefined) // rubbish is worth nothing
     return record !== undefined && equalBytes(record.place, place) ? record : undefined
   }
+}
+
+function notStored(refusals: ReadonlySet<string>): MusterError {
+  if (refusals.size === 0) return new MusterError('unreachable', 'no node stored the record')
+  if (refusals.has('future')) {
+    return new MusterError('refused', "the record is from the future for other nodes: is this machine's clock ahead?")
+  }
+  if (refusals.has('full')) return new MusterError('limit-reached', 'the nodes that should store the record are full')
+  if (refusals.has('rate')) return new MusterError('limit-reached', 'new keys come faster than other nodes take them')
+  return new MusterError('refused', 'every node that was asked refused the record')
 }
 
 /**
