@@ -69,9 +69,16 @@ export async function signRecord(node: Pick<Node, 'seal' | 'peerId'>, fields: Re
  * @throws InvalidRecord
  */
 export async function openRecord(envelope: Uint8Array, unseal: Unseal, now: number): Promise<SignedRecord> {
-  const claimed = peekRecord(envelope)
+  return await proveRecord(peekRecord(envelope), unseal, now)
+}
+
+/**
+ * The rest of {@link openRecord}, for a record that was peeked at.
+ * @throws InvalidRecord
+ */
+export async function proveRecord(claimed: SignedRecord, unseal: Unseal, now: number): Promise<SignedRecord> {
   if (claimed.issuedMs > now + MAX_RECORD_SKEW_MS) throw new InvalidRecord('future', 'a record from the future')
-  await unseal(RECORD_DOMAIN, envelope, MAX_RECORD_ENVELOPE_BYTES).catch(cause => {
+  await unseal(RECORD_DOMAIN, claimed.envelope, MAX_RECORD_ENVELOPE_BYTES).catch(cause => {
     throw new InvalidRecord('signature', 'the signature of a record does not hold', cause)
   })
   return claimed

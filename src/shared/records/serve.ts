@@ -16,7 +16,7 @@ import {
   recordFrameCodec
 } from '../wire/record.ts'
 import * as limits from './limits.ts'
-import { peekRecord, type SignedRecord } from './record.ts'
+import type { SignedRecord } from './record.ts'
 import type { Shelf, Taken } from './shelf.ts'
 import { Watches } from './watches.ts'
 
@@ -123,7 +123,7 @@ export class Serving {
     const { shelf, clock, onRequest } = this.#needs
     const taken = await shelf.take(envelope, () => this.#newKeys.take(from, clock.now()))
     onRequest?.('store', taken.outcome === 'stored' ? 'ok' : taken.outcome)
-    const closer = wantsCloser === true ? this.#closer(placeIn(envelope), from) : []
+    const closer = wantsCloser === true ? this.#closer(taken.place, from) : []
     if (taken.outcome === 'stored') return { id, closer }
     if (taken.outcome === 'refused') return { id, refusal: taken.code, closer }
     return { id, refusal: 'older', ...(taken.newer === undefined ? {} : { newer: taken.newer }), closer }
@@ -146,12 +146,4 @@ function send(channel: Channel, frame: RecordFrame): void {
 function judged(place: Uint8Array): Uint8Array {
   if (place.length !== PLACE_BYTES) throw new MusterError('protocol-violation', `a place of ${place.length} bytes`)
   return place
-}
-
-function placeIn(envelope: Uint8Array): Uint8Array | undefined {
-  try {
-    return peekRecord(envelope).place
-  } catch {
-    return undefined // it was refused as malformed
-  }
 }

@@ -1,7 +1,7 @@
 import { type Datastore, Key } from 'interface-datastore'
 import { hexOf } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
-import { asError, isMusterError, MusterError } from '../core/errors.ts'
+import { asError, MusterError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Unseal } from '../node/port.ts'
 import { codec } from '../wire/codec.ts'
@@ -9,8 +9,8 @@ import { Book, type BookLimits, type Held } from './book.ts'
 import {
   compareVersions,
   InvalidRecord,
-  openRecord,
   peekRecord,
+  proveRecord,
   type RecordFault,
   type SignedRecord,
   versionOf
@@ -19,11 +19,15 @@ import {
 const PREFIX = '/muster/record/held'
 
 /** What became of a record that somebody brought. */
-export type Taken =
+export type Taken = (
   | { readonly outcome: 'stored' }
   /** Another one is newer, and on disk. */
   | { readonly outcome: 'older'; readonly newer: Uint8Array | undefined }
   | { readonly outcome: 'refused'; readonly code: RecordFault | 'full' | 'rate' | 'failed' }
+) & {
+  /** Where it belongs; undefined when it is malformed. */
+  readonly place?: Uint8Array
+}
 
 export interface ShelfNeeds {
   readonly datastore: Datastore
@@ -84,22 +88,15 @@ export class Shelf {
 
   /** Judges a record and keeps it if it is the newest of its place; resolves once it is on disk. */
   async take(envelope: Uint8Array, mayBeNew: () => boolean = () => true): Promise<Taken> {
-    const { clock, unseal, log } = this.#needs
+    let place: Uint8Array | undefined
     try {
       const claimed = peekRecord(envelope)
-      if (claimed.expiresMs <= clock.now()) throw new InvalidRecord('expired', 'an expired record')
-      const row = hexOf(claimed.place)
-      const known = await this.#against(row, claimed) // before the signature, which costs twenty times as much
-      if (known !== undefined) return known
-      if (this.#book.get(row) === undefined && !mayBeNew()) return { outcome: 'refused', code: 'rate' }
-      const record = await openRecord(envelope, unseal, clock.now())
-      const known2 = await this.#against(row, record) // another may have come meanwhile
-      if (known2 !== undefined) return known2
-      return await this.#put(row, record)
+      place = claimed.place
+      return { ...(await this.#take(claimed, mayBeNew)), place }
     } catch (thrown) {
-      if (thrown instanceof InvalidRecord) return { outcome: 'refused', code: thrown.fault }
-      if (!isMusterError(thrown)) log.error({ err: asError(thrown) }, 'a record could not be kept')
-      return { outcome: 'refused', code: 'failed' }
+      const code = thrown instanceof InvalidRecord ? thrown.fault : 'failed'
+      if (code === 'failed') this.#needs.log.error({ err: asError(thrown) }, 'a record could not be kept')
+      return { outcome: 'refused', code, ...(place === undefined ? {} : { place }) }
     }
   }
 
@@ -152,13 +149,28 @@ export class Shelf {
     while (this.#writing.size > 0) await Promise.allSettled(this.#writing.values())
   }
 
-  /** What is to be said when the record is not newer than what is held; undefined when it is. */
-  async #against(row: string, record: SignedRecord): Promise<Taken | undefined> {
+  async #take(claimed: SignedRecord, mayBeNew: () => boolean): Promise<Taken> {
+    const { clock, unseal } = this.#needs
+    if (claimed.expiresMs <= clock.now()) throw new InvalidRecord('expired', 'an expired record')
+    const row = hexOf(claimed.place)
+    // before the signature, which costs ten times as much
+    if (!this.#isNews(row, claimed)) return await this.#oldNews(row, claimed)
+    if (this.#book.get(row) === undefined && !mayBeNew()) return { outcome: 'refused', code: 'rate' }
+    const record = await proveRecord(claimed, unseal, clock.now())
+    // another may have come meanwhile; from here to the book nothing is awaited
+    return this.#isNews(row, record) ? await this.#put(row, record) : await this.#oldNews(row, record)
+  }
+
+  #isNews(row: string, record: SignedRecord): boolean {
     const held = this.#book.get(row)
-    if (held === undefined || held.heldUntilMs <= this.#needs.clock.now()) return undefined
-    const order = compareVersions(versionOf(record), held)
-    if (order > 0) return undefined
-    if (order === 0 || held.kind === 'content') {
+    if (held === undefined || held.heldUntilMs <= this.#needs.clock.now()) return true
+    return compareVersions(versionOf(record), held) > 0
+  }
+
+  /** What is said to a record that is not newer than what is held. */
+  async #oldNews(row: string, record: SignedRecord): Promise<Taken> {
+    const held = this.#book.get(row)
+    if (held !== undefined && (held.kind === 'content' || compareVersions(versionOf(record), held) === 0)) {
       this.heard(row)
       await this.#writing.get(row)
       return { outcome: 'stored' }
@@ -166,7 +178,7 @@ export class Shelf {
     return { outcome: 'older', newer: await this.#read(row) }
   }
 
-  /** Between the comparison and this nothing else runs, so rows of one place never go back. */
+  /** To be called in the same turn as the comparison: so rows of one place never go back. */
   async #put(row: string, record: SignedRecord): Promise<Taken> {
     const { clock, datastore, onChanged } = this.#needs
     const now = clock.now()
