@@ -2,14 +2,15 @@ import type { PeerId } from '../core/address.ts'
 import { equalBytes } from '../core/bytes.ts'
 import type { Unseal } from '../node/port.ts'
 import { MIN_ANSWERS } from './limits.ts'
-import { compareRecords, InvalidRecord, openRecord, type SignedRecord } from './record.ts'
+import { compareRecords, peekRecord, proveRecord, type SignedRecord } from './record.ts'
 
 /** What the nodes asked so far have given for one place, and which of it counts. */
 export class Tally {
   readonly #place: Uint8Array
   readonly #unseal: Unseal
   readonly #now: () => number
-  readonly #verified: SignedRecord[] = []
+  /** What was given, each once: whoever gives the same does not cost a signature again. */
+  readonly #opening: Array<{ readonly envelope: Uint8Array; readonly record: Promise<SignedRecord | undefined> }> = []
   /** What each node gave; undefined: nothing. */
   readonly #given = new Map<PeerId, SignedRecord | undefined>()
   #invalid = 0
@@ -43,30 +44,35 @@ export class Tally {
 
   /** A record that is known already, from ourselves: no holder's answer. */
   know(record: SignedRecord): void {
-    this.#verified.push(record)
+    this.#opening.push({ envelope: record.envelope, record: Promise.resolve(record) })
     this.#rank(record)
   }
 
   /** A node answered. Never rejects: rubbish is that node's. */
   async take(from: PeerId, envelope: Uint8Array | undefined): Promise<void> {
-    if (envelope === undefined) {
-      this.#given.set(from, undefined)
-      return
+    const record = envelope === undefined ? undefined : await this.#open(envelope)
+    if (envelope !== undefined && record === undefined) this.#invalid++
+    else this.#given.set(from, record)
+  }
+
+  #open(envelope: Uint8Array): Promise<SignedRecord | undefined> {
+    let opening = this.#opening.find(each => equalBytes(each.envelope, envelope))
+    if (opening === undefined) {
+      opening = { envelope, record: this.#prove(envelope) }
+      this.#opening.push(opening)
     }
-    const known = this.#verified.find(record => equalBytes(record.envelope, envelope))
-    if (known !== undefined) {
-      this.#given.set(from, known)
-      return
-    }
+    return opening.record
+  }
+
+  async #prove(envelope: Uint8Array): Promise<SignedRecord | undefined> {
     try {
-      const record = await openRecord(envelope, this.#unseal, this.#now())
-      if (!equalBytes(record.place, this.#place)) throw new InvalidRecord('malformed', 'a record of another place')
-      const same = this.#verified.find(other => equalBytes(other.digest, record.digest)) // verified meanwhile
-      if (same === undefined) this.#verified.push(record)
-      this.#given.set(from, same ?? record)
-      this.#rank(same ?? record)
+      const claimed = peekRecord(envelope)
+      if (!equalBytes(claimed.place, this.#place)) return undefined
+      const record = await proveRecord(claimed, this.#unseal, this.#now())
+      this.#rank(record)
+      return record
     } catch {
-      this.#invalid++
+      return undefined // it is counted
     }
   }
 
