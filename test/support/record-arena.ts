@@ -12,6 +12,15 @@ import { ourNode, placeOf as whereIs } from './plain.ts'
 import { RecordCaller } from './record-caller.ts'
 import { read } from './record-world.ts'
 
+/** What escaped into the process until the scope closes. */
+export function escaped(scope: Scope): unknown[] {
+  const uncaught: unknown[] = []
+  const note = (thrown: unknown): void => void uncaught.push(thrown)
+  process.on('uncaughtException', note).on('unhandledRejection', note)
+  scope.defer(() => process.off('uncaughtException', note).off('unhandledRejection', note))
+  return uncaught
+}
+
 /** A real node with records, on loopback. */
 export interface RealHolder {
   readonly node: Libp2pNode

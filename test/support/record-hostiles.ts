@@ -69,20 +69,31 @@ export function serveHostile(
     asked.offers++
     return { wanted: { id: offers.id, places: [] } }
   }
+  const stop = serveByHand(node, frame => {
+    const said = hostility === 'silent' ? undefined : answer(frame)
+    return said === undefined ? [] : [said]
+  })
+  return { first, asked, stop }
+}
+
+/** Serves the record protocol with whatever `respond` says to a frame; an `Error` breaks the stream off. */
+export function serveByHand(
+  node: Pick<Node, 'handle'>,
+  respond: (frame: RecordFrame) => ReadonlyArray<RecordFrame | Uint8Array | Error>
+): Undo {
   const serve = async (channel: Channel): Promise<void> => {
     for await (const frame of channel.frames) {
-      if (hostility === 'silent') continue
-      const said = answer(recordFrameCodec.decode(frame))
-      if (said === undefined) continue
-      await channel.send(said instanceof Uint8Array ? said : recordFrameCodec.encode(said))
+      for (const said of respond(recordFrameCodec.decode(frame))) {
+        if (said instanceof Error) channel.abort(said)
+        else await channel.send(said instanceof Uint8Array ? said : recordFrameCodec.encode(said))
+      }
     }
   }
-  const stop = node.handle(
+  return node.handle(
     RECORD_PROTOCOL,
     { maxFrameBytes: MAX_RECORD_FRAME_BYTES, maxInboundPerConnection: 8 },
     channel => serve(channel).catch(() => undefined) // whoever asks may go away
   )
-  return { first, asked, stop }
 }
 
 /** Whom an honest node would name. */
