@@ -41,6 +41,8 @@ export class Serving {
   )
   readonly #newKeys = new TokenBuckets(limits.NEW_KEYS_PER_SECOND, limits.NEW_KEYS_BURST, limits.MAX_RATED_PEERS)
   readonly #watches: Watches
+  /** Changes on their way. */
+  readonly #unsent = new WeakMap<Channel, number>()
 
   constructor(needs: ServeNeeds) {
     this.#needs = needs
@@ -61,9 +63,19 @@ export class Serving {
 
   /** A record was put down here. */
   changed(record: SignedRecord): void {
-    for (const channel of this.#watches.of(record.place)) {
-      send(channel, { changed: { envelope: record.envelope } })
+    const frame = recordFrameCodec.encode({ changed: { envelope: record.envelope } })
+    for (const channel of this.#watches.of(record.place)) this.#push(channel, frame)
+  }
+
+  #push(channel: Channel, frame: Uint8Array): void {
+    const unsent = this.#unsent.get(channel) ?? 0
+    if (unsent >= limits.MAX_UNSENT_CHANGES) {
+      channel.abort(new MusterError('limit-reached', 'whoever watches does not read'))
+      return
     }
+    this.#unsent.set(channel, unsent + 1)
+    const onSent = (): void => void this.#unsent.set(channel, (this.#unsent.get(channel) ?? 1) - 1)
+    channel.send(frame.slice()).then(onSent, onSent) // when it is gone, its reader has ended
   }
 
   async #serve(channel: Channel): Promise<void> {
@@ -72,7 +84,7 @@ export class Serving {
       for await (const frames of channel.batches) {
         for (const bytes of frames) {
           const answering: Promise<void> = this.#answer(channel, recordFrameCodec.decode(bytes))
-            .then(answer => send(channel, answer))
+            .then(answer => channel.send(recordFrameCodec.encode(answer))) // whoever does not read is not answered further
             .catch(thrown => channel.abort(asError(thrown)))
             .finally(() => underWay.delete(answering))
           underWay.add(answering)
@@ -136,11 +148,6 @@ export class Serving {
       .filter(({ peerId, addresses }) => peerId !== asker && addresses.length > 0)
       .map(({ peerId, addresses }) => ({ peerId, addresses: addresses.slice(0, MAX_CLOSER_ADDRESSES) }))
   }
-}
-
-/** One that does not read loses its stream: the channel holds a bounded number of bytes for it. */
-function send(channel: Channel, frame: RecordFrame): void {
-  channel.send(recordFrameCodec.encode(frame)).catch(() => undefined) // it is gone, and its reader has ended
 }
 
 function judged(place: Uint8Array): Uint8Array {

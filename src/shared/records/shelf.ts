@@ -13,6 +13,7 @@ import {
   proveRecord,
   type RecordFault,
   type SignedRecord,
+  type Version,
   versionOf
 } from './record.ts'
 
@@ -108,15 +109,14 @@ export class Shelf {
     return await this.#read(row)
   }
 
-  /** True when a newer record than this is not held here, so that it is wanted. */
-  wants(place: Uint8Array, { sequence, issuedMs }: { readonly sequence: number; readonly issuedMs: number }): boolean {
-    const held = this.#book.get(hexOf(place))
+  /** True when what is offered is newer than what is held here, or nothing is. */
+  wants(place: Uint8Array, version: Omit<Version, 'kind'>): boolean {
+    const row = hexOf(place)
+    const held = this.#book.get(row)
     if (held === undefined) return true
-    if (held.sequence === sequence && held.issuedMs === issuedMs) {
-      this.heard(hexOf(place))
-      return false
-    }
-    return held.sequence < sequence || (held.sequence === sequence && held.issuedMs < issuedMs)
+    const order = compareVersions({ ...version, kind: held.kind }, held)
+    if (order === 0) this.heard(row)
+    return order > 0
   }
 
   /** All that is held, by row. */
@@ -191,16 +191,20 @@ export class Shelf {
     const held = heldOf(record, ages)
     if (!this.#book.hasRoomFor(row, held)) return { outcome: 'refused', code: 'full' }
     this.#book.set(row, held)
-    // a copy: what came in is part of a larger chunk
     const value = rowCodec.encode({ envelope: record.envelope, ...ages })
-    const before = this.#writing.get(row) ?? Promise.resolve()
-    const write = Promise.all([before.catch(() => undefined), datastore.put(keyOf(row), value)]).then(() => undefined)
+    const before = this.#writing.get(row)
+    const write = (async () => {
+      await before?.catch(() => undefined) // whoever waits for that one hears of it
+      try {
+        await datastore.put(keyOf(row), value)
+      } catch (cause) {
+        await this.#fallBack(row, held)
+        throw new MusterError('data-not-writable', 'a record is not on disk', { cause })
+      }
+    })()
     this.#writing.set(row, write)
     try {
       await write
-    } catch (thrown) {
-      if (this.#writing.get(row) === write) await this.#fallBack(row)
-      throw new MusterError('data-not-writable', 'a record is not on disk', { cause: thrown })
     } finally {
       if (this.#writing.get(row) === write) this.#writing.delete(row)
     }
@@ -208,27 +212,35 @@ export class Shelf {
     return { outcome: 'stored' }
   }
 
-  /** The disk did not take it: what it has counts. */
-  async #fallBack(row: string): Promise<void> {
-    this.#book.delete(row)
+  /** The disk did not take a record: what it has counts, unless a newer one is on its way. */
+  async #fallBack(row: string, failed: Held): Promise<void> {
+    let onDisk: Held | undefined
     try {
       const { envelope, ...ages } = rowCodec.decode(await this.#needs.datastore.get(keyOf(row)))
-      this.#book.set(row, heldOf(peekRecord(envelope), ages))
+      onDisk = heldOf(peekRecord(envelope), ages)
     } catch {
       // it has none, or cannot be read either: nothing is held
     }
+    const now = this.#book.get(row)
+    if (now === undefined || compareVersions(now, failed) !== 0) return
+    if (onDisk === undefined) this.#book.delete(row)
+    else this.#book.set(row, onDisk)
   }
 
   /** What is on disk, once it is. */
   async #read(row: string): Promise<Uint8Array | undefined> {
-    await this.#writing.get(row)?.catch(() => undefined)
-    try {
-      return rowCodec.decode(await this.#needs.datastore.get(keyOf(row))).envelope
-    } catch (thrown) {
-      if (this.#book.get(row) === undefined) return undefined // swept meanwhile
-      this.#needs.log.error({ err: asError(thrown), row }, 'a record on disk is not readable')
-      this.#book.delete(row)
-      return undefined
+    for (;;) {
+      await this.#writing.get(row)?.catch(() => undefined) // whoever wrote hears of it
+      const held = this.#book.get(row)
+      if (held === undefined) return undefined
+      try {
+        return rowCodec.decode(await this.#needs.datastore.get(keyOf(row))).envelope
+      } catch (thrown) {
+        if (this.#book.get(row) !== held || this.#writing.has(row)) continue // replaced or swept meanwhile
+        this.#needs.log.error({ err: asError(thrown), row }, 'a record on disk is not readable')
+        this.#book.delete(row)
+        return undefined
+      }
     }
   }
 }
