@@ -14,6 +14,7 @@ import type {
   Value
 } from '../../src/peer/api.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
+import type { Archive } from '../../src/peer/cli/local-records.ts'
 import type { Host } from '../../src/peer/cli/host.ts'
 import type { Printer } from '../../src/peer/cli/printer.ts'
 import { ReceivedMessage } from '../../src/peer/topics/received.ts'
@@ -160,6 +161,7 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly groups: FakeGroup[] = []
   readonly node = undefined as unknown as Node
   readonly records = undefined as unknown as Peer['records']
+  readonly archive = undefined as unknown as Archive
   isReady = false
   readonly #scope = new Scope()
   readonly signal = this.#scope.signal

@@ -4,8 +4,9 @@ import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
 import type { Group, Json, Member, Message, Peer, Receipt, Value } from '../api.ts'
 import type { Files } from './files.ts'
-import { type Printer, shortId } from './printer.ts'
+import type { Printer } from './printer.ts'
 import { Questions } from './questions.ts'
+import { shortId } from './shown.ts'
 
 /** Sends under way at once: a topic may have thousands of members, each of whom may have to be dialled. */
 const MAX_SENDS = 64
