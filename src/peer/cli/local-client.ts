@@ -58,7 +58,8 @@ async function* post(
   sent.end(JSON.stringify(asked))
   try {
     const [response] = (await once(sent, 'response')) as [IncomingMessage]
-    sent.on('error', () => undefined) // reading the answer says so, too
+    // that it broke off is seen at its end
+    for (const stream of [sent, response]) stream.on('error', () => undefined)
     if (response.statusCode !== 200) {
       throw new MusterError('refused', `the running node does not serve this (HTTP ${response.statusCode})`)
     }
