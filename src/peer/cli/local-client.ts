@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { createInterface } from 'node:readline'
 import { ERROR_CODES, type ErrorCode, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { deadline } from '../../shared/core/signals.ts'
 import { isSameSecret, type LocalPlace, proofOf, readLocalPlace } from './local-file.ts'
@@ -63,14 +62,17 @@ async function* post(
     if (response.statusCode !== 200) {
       throw new MusterError('refused', `the running node does not serve this (HTTP ${response.statusCode})`)
     }
-    const lines = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })
-    for await (const text of lines) {
-      const line = JSON.parse(text) as LocalLine
-      throwIfError(line)
-      yield line
+    let rest = ''
+    response.setEncoding('utf8')
+    for await (const chunk of response) {
+      const texts = `${rest}${chunk}`.split('\n')
+      rest = texts.pop() ?? ''
+      for (const text of texts) {
+        const line = JSON.parse(text) as LocalLine
+        throwIfError(line)
+        yield line
+      }
     }
-    // readline ends without a word where the connection was cut
-    if (!response.complete) throw new MusterError('closed')
   } catch (thrown) {
     signal.throwIfAborted()
     if (isMusterError(thrown) && thrown.code !== 'closed') throw thrown

@@ -114,7 +114,9 @@ async function stream(
     if (!isMusterError(thrown)) throw thrown
     return
   }
-  response.end()
+  // what closing cut short must not look complete
+  if (signal.aborted) response.destroy()
+  else response.end()
 }
 
 /** Undefined when it is too long: the rest is not read. */
