@@ -344,8 +344,11 @@ describe('the command line of a command', () => {
       assert.ok((PEER_COMMANDS as readonly string[]).includes(name))
       const { code, stdout } = await once([name, '--help'])
       assert.equal(code, 0)
-      assert.match(stdout, new RegExp(`^npm run peer -- ${name}\\b`))
-      assert.match(stdout, /Exit codes: 0 done; 1 error; 2 wrong command line; 3 no record/)
+      assert.match(stdout, new RegExp(`^[A-Z].*\\. npm run peer -- ${name}\\b.* \\[options\\]\n`))
+      assert.match(
+        stdout,
+        /\nExit codes:\n {2}0 {2}done\n {2}1 {2}an error\n {2}2 {2}a wrong command line\n {2}3 {2}no record\n/
+      )
       assert.match(stdout, / {2}--bootstrap ADDRESS… /)
     }
     assert.equal((await once(['get', '--version'])).stdout, '1.2.3\n')

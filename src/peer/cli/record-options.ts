@@ -128,17 +128,25 @@ export const BOOTSTRAP_ARCHIVE_OPTIONS = { data: bootstrapData, ...LAST }
 export interface CommandSyntax<T extends OptionTable> {
   /** `put KEY [VALUE]` */
   readonly usage: string
-  /** Sentences for the help, a line each. */
+  /** One sentence. */
+  readonly summary: string
+  /** Further sentences for the help, a line each. */
   readonly help: readonly string[]
   readonly options: T
   readonly words: JudgeWords
   readonly rules?: Rules<T>
 }
 
-const EXIT_CODES = [
-  'Exit codes: 0 done; 1 error; 2 wrong command line; 3 no record; 4 no node could be asked, or none stored it;',
-  '5 timed out; 6 something was found, and it is no valid record.'
-]
+/** What exit codes mean, for the help and the README. */
+export const EXIT_MEANINGS = [
+  'done',
+  'an error',
+  'a wrong command line',
+  'no record',
+  'no node could be asked, or none stored it',
+  'timed out',
+  'something was found, and it is no valid record'
+] as const
 
 const ELSEWHERE = [
   'A peer that runs on the data folder does it; --bootstrap is not used then. Otherwise this command joins the network',
@@ -147,10 +155,10 @@ const ELSEWHERE = [
 
 export const PUT: CommandSyntax<typeof PUT_OPTIONS> = {
   usage: 'put KEY [VALUE]',
+  summary: 'Stores a value in the network, and says how many nodes have it.',
   help: [
-    'Stores a value in the network, and says how many nodes have it. VALUE is JSON where it parses as JSON, else text.',
-    'Without a VALUE, or with -, it is read from standard input; a line break at its end is left out unless --bytes.',
-    `At most ${MAX_RECORD_VALUE_BYTES} bytes. Behind -- nothing is a flag.`,
+    'VALUE is JSON where it parses as JSON, else text. Without a VALUE, or with -, it is read from standard input; a line',
+    `break at its end is left out unless --bytes. At most ${MAX_RECORD_VALUE_BYTES} bytes. Behind -- nothing is a flag.`,
     ...ELSEWHERE
   ],
   options: PUT_OPTIONS,
@@ -159,17 +167,17 @@ export const PUT: CommandSyntax<typeof PUT_OPTIONS> = {
   rules: (values, given) => [
     ...together(values, 'own', 'content'),
     ...together(values, 'string', 'bytes'),
-    ...(values.memory && values.renew
-      ? ['--memory and --renew contradict each other: nobody is left to renew it']
-      : []),
+    ...together(values, 'memory', 'renew'),
     ...memoryRules(values, given)
   ]
 }
 
 export const GET: CommandSyntax<typeof GET_OPTIONS> = {
   usage: 'get KEY',
+  summary: 'Prints the newest value under a key, and nothing else.',
   help: [
-    'Prints the value under a key: text as it is, JSON as one line, bytes raw (on a terminal as JSON, in base64).',
+    'Text is printed as it is, JSON as one line, bytes raw (on a terminal as JSON, in base64); a line break follows text',
+    'and JSON.',
     ...ELSEWHERE
   ],
   options: GET_OPTIONS,
@@ -187,7 +195,8 @@ export const GET: CommandSyntax<typeof GET_OPTIONS> = {
 
 export const DELETE: CommandSyntax<typeof DELETE_OPTIONS> = {
   usage: 'delete KEY',
-  help: ['Deletes what is under a key: a signed note takes its place, so that nothing older comes back.', ...ELSEWHERE],
+  summary: 'Deletes what is under a key, for everybody.',
+  help: ['A signed note takes its place for 30 days, so that nothing older comes back.', ...ELSEWHERE],
   options: DELETE_OPTIONS,
   words: words => [...judge(words, ['KEY'], 1), ...judgeName(words)],
   rules: memoryRules
@@ -195,8 +204,9 @@ export const DELETE: CommandSyntax<typeof DELETE_OPTIONS> = {
 
 export const WATCH: CommandSyntax<typeof WATCH_OPTIONS> = {
   usage: 'watch KEY',
+  summary: 'Prints the value under a key, and each newer one as it comes, until it is stopped.',
   help: [
-    'Prints the value under a key, and each newer one as it comes, a line each, until it is stopped (Ctrl-C).',
+    'Each begins a new line; bytes are printed as JSON, in base64. Ctrl-C stops it, with exit code 0.',
     ...ELSEWHERE
   ],
   options: WATCH_OPTIONS,
@@ -206,25 +216,29 @@ export const WATCH: CommandSyntax<typeof WATCH_OPTIONS> = {
 
 export const LIST: CommandSyntax<typeof LIST_OPTIONS> = {
   usage: 'list',
-  help: ['Lists the records that this peer wrote and that still count, a line each.', ...ELSEWHERE],
+  summary: 'Lists the records that this peer wrote and that still count, a line each.',
+  help: ['A peer that runs on the data folder is asked; otherwise the folder is read.'],
   options: LIST_OPTIONS,
   words: words => judge(words, [], 0),
   rules: memoryRules
 }
 
-export const EXPORT_HELP = [
-  'Writes all records that this node holds to standard output, signatures included, as JSON lines.',
-  'A node that runs on the data folder does it; otherwise the folder is read, and the network is not joined.'
-]
-export const IMPORT_HELP = [
-  'Takes records from standard input, as export writes them. Each is verified; what is refused is said on standard error,',
-  'with its line, and ends in exit code 1.',
-  'A node that runs on the data folder takes them; otherwise they are put into the folder, and the network is not joined.'
-]
+const ARCHIVE = {
+  export: {
+    summary: 'Writes all records that this node holds to standard output, signatures included, a JSON line each.',
+    help: ['A node that runs on the data folder does it; otherwise the folder is read, and the network is not joined.']
+  },
+  import: {
+    summary: 'Takes records from standard input, as export writes them, each verified.',
+    help: [
+      'What is refused is said on standard error, with its line, and ends in exit code 1.',
+      'A node that runs on the data folder takes them; otherwise they go into the folder, and the network is not joined.'
+    ]
+  }
+} as const
 
-export function archiveSyntax<T extends OptionTable>(word: 'export' | 'import', options: T): CommandSyntax<T> {
-  const help = word === 'export' ? EXPORT_HELP : IMPORT_HELP
-  return { usage: word, help, options, words: words => judge(words, [], 0) }
+export function archiveSyntax<T extends OptionTable>(word: keyof typeof ARCHIVE, options: T): CommandSyntax<T> {
+  return { usage: word, ...ARCHIVE[word], options, words: words => judge(words, [], 0) }
 }
 
 /** @throws MusterError `options-invalid`, one line for each problem. */
@@ -237,10 +251,12 @@ export function parseSyntax<T extends OptionTable>(
 }
 
 export function syntaxHelp(
-  { usage, help, options }: Pick<CommandSyntax<OptionTable>, 'usage' | 'help' | 'options'>,
+  { usage, summary, help, options }: Pick<CommandSyntax<OptionTable>, 'usage' | 'summary' | 'help' | 'options'>,
   program: string
 ): string {
-  return helpText(options, [`${program} ${usage}`, '', ...help, ...EXIT_CODES].join('\n'))
+  const codes = EXIT_MEANINGS.map((meaning, code) => `  ${code}  ${meaning}`)
+  const usageText = [`${summary} ${program} ${usage} [options]`, '', ...help].join('\n')
+  return `${helpText(options, usageText)}\nExit codes:\n${codes.join('\n')}\n`
 }
 
 function judge(words: readonly string[], names: readonly string[], min: number): string[] {
