@@ -65,9 +65,9 @@ test('put, get, delete and list join the network, do the job and leave', options
     ['own-record', 'from stdin', '5']
   ])
 
-  const key = (await run(['put', '--content', '--bytes', ...PATIENT], 'raw\n')).stdout.trim()
-  assert.match(key, /^bafkrei/)
-  assert.equal((await run(['get', '--content', key, ...PATIENT])).stdout, 'raw\n')
+  const cid = (await run(['put', '--content', '--bytes', ...PATIENT], 'raw\n')).stdout.trim()
+  assert.match(cid, /^bafkrei/)
+  assert.equal((await run(['get', '--content', cid, ...PATIENT])).stdout, 'raw\n')
 
   assert.equal((await run(['delete', 'colour', ...PATIENT])).code, 0)
   assert.equal((await run(['get', 'colour', ...PATIENT])).code, 3)

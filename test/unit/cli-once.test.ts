@@ -109,7 +109,7 @@ describe('put', () => {
   it('hands its options on', async () => {
     const flags = ['--expires', '7d', '--renew', '--timeout', '20s', '--network', 'lab', '--data', '/x', '--own']
     const { peer, created } = await once(['put', ...flags, '--bootstrap', 'a.example:1', 'k', '1'])
-    const { signal, ...options } = peer.records.asked[0]?.[3] as { signal: unknown }
+    const { signal, ...options } = peer.records.asked[0]![3] as { signal: unknown }
     assert.ok(signal instanceof AbortSignal)
     assert.deepEqual(options, { validityMs: 604_800_000, renew: true, timeoutMs: 20_000 })
     assert.deepEqual(peer.records.asked[0]?.[1], { name: 'k' })
@@ -201,7 +201,7 @@ describe('get', () => {
       else assert.partialDeepStrictEqual(peer.records.asked[0]?.[1], key)
     }
     const { peer } = await once(['get', 'k', '--quorum', '7'])
-    assert.equal((peer.records.asked[0]?.[2] as { quorum: number }).quorum, 7)
+    assert.partialDeepStrictEqual(peer.records.asked[0]?.[2], { quorum: 7 })
   })
 })
 

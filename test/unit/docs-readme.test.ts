@@ -241,7 +241,7 @@ describe('the documentation', () => {
 /** As GitHub makes them of headings. */
 function anchorsOf(path: string): string[] {
   const page = readPage(path)
-  return [1, 2, 3].flatMap(level =>
+  return [1, 2, 3, 4].flatMap(level =>
     page.headings(level).map(({ title }) =>
       title
         .toLowerCase()
