@@ -213,6 +213,9 @@ test('what one bootstrap exports an empty one imports, and serves', options, asy
   assert.equal(older.code, 0, older.stderr)
   assert.partialDeepStrictEqual(older.events.at(-1), { event: 'imported', taken: 2, older: 1, refused: 0 })
 
+  const forgedAgain = await bootstrap(['import', '--data', second], `${forged}\n`)
+  assert.deepEqual([forgedAgain.code, forgedAgain.stderr], [1, 'line 1: its signature does not hold\n'])
+
   const nowhere = await bootstrap(['export', '--data', lines.folder.at('nowhere')])
   assert.equal(nowhere.code, 2)
 })

@@ -1,7 +1,7 @@
 import { MusterError } from '../../shared/core/errors.ts'
 import type { Closable } from '../../shared/core/lifecycle.ts'
 import type { RecordKey as SharedKey } from '../../shared/records/key.ts'
-import { peekRecord } from '../../shared/records/record.ts'
+import { InvalidRecord, openRecord, peekRecord, type RecordFault } from '../../shared/records/record.ts'
 import type { Taken } from '../../shared/records/shelf.ts'
 import type { RecordKey } from '../api.ts'
 import { readLines } from './console.ts'
@@ -100,6 +100,9 @@ async function takeAll(archive: Archive, io: CommandIo, isJson: boolean): Promis
     if (text.trim() === '') return
     const envelope = envelopeOf(text)
     if (envelope === undefined) return refuse(line, 'no JSON object with an envelope in base64')
+    // here as well: a node that has the record already looks no further
+    const fault = await faultOf(envelope)
+    if (fault !== undefined) return refuse(line, REFUSALS[fault])
     batch.push({ line, envelope })
     if (batch.length >= MAX_RESTORED_AT_ONCE) await flush()
   }
@@ -116,6 +119,17 @@ async function restored(archive: Archive, envelopes: readonly Uint8Array[]): Pro
   const outcomes: Taken[] = []
   for (const envelope of envelopes) outcomes.push(await archive.restore(envelope))
   return outcomes
+}
+
+async function faultOf(envelope: Uint8Array): Promise<RecordFault | undefined> {
+  const { unseal } = await import('../../shared/node/keys.ts') // cryptography that no other command loads
+  try {
+    await openRecord(envelope, unseal, Date.now())
+    return undefined
+  } catch (thrown) {
+    if (thrown instanceof InvalidRecord) return thrown.fault
+    throw thrown
+  }
 }
 
 const REFUSALS = {

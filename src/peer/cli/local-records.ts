@@ -1,4 +1,6 @@
 import { MusterError } from '../../shared/core/errors.ts'
+import { deadline } from '../../shared/core/signals.ts'
+import { RECORD_DEADLINE_MS } from '../../shared/records/limits.ts'
 import type { Records as SharedRecords } from '../../shared/records/records.ts'
 import type { Taken } from '../../shared/records/shelf.ts'
 import type {
@@ -14,7 +16,7 @@ import type {
   Value
 } from '../api.ts'
 import type { LocalClient, LocalLine } from './local-client.ts'
-import { MAX_RESTORED_AT_ONCE } from './local-limits.ts'
+import { LOCAL_HELLO_MS, MAX_RESTORED_AT_ONCE } from './local-limits.ts'
 import type { LocalHandlers, LocalRequest } from './local-server.ts'
 import { jsonValue } from './shown.ts'
 
@@ -74,8 +76,14 @@ export function archiveHandlers(archive: Archive): LocalHandlers {
 /** The records of a running peer, as if they were ours. */
 export function remoteRecords({ call }: Pick<LocalClient, 'call'>): Records {
   const never = new AbortController().signal
-  const one = async <T>(command: string, asked: LocalRequest, signal = never): Promise<T | undefined> => {
-    for await (const line of call(command, asked, signal)) return resultOf<T>(line)
+  const one = async <T>(
+    command: string,
+    asked: LocalRequest & { readonly options: { readonly timeoutMs?: number } },
+    signal = never
+  ): Promise<T | undefined> => {
+    const { timeoutMs = RECORD_DEADLINE_MS } = asked.options
+    using limit = deadline(timeoutMs + LOCAL_HELLO_MS, 'the running node', signal) // it gives up by itself, unless it stands still
+    for await (const line of call(command, asked, limit.signal)) return resultOf<T>(line)
     throw new MusterError('closed', 'the running node gave no answer')
   }
   const present = async <T>(result: Promise<T | undefined>): Promise<T> => {
