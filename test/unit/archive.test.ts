@@ -34,14 +34,14 @@ describe('the archive of a data folder whose node does not run', () => {
     await using folder = await TemporaryFolder.create()
     const ana = await createIdentity()
     const [old, young] = [await envelope(ana, 'k', '1', Date.now() - 60_000), await envelope(ana, 'k', '2')]
-    const forged = Uint8Array.from(young)
+    const forged = Uint8Array.from(await envelope(ana, 'other'))
     forged[forged.length - 1]! ^= 1
     {
       await using archive = await open(folder.path)
       assert.equal((await archive.restore(old)).outcome, 'stored')
       assert.equal((await archive.restore(young)).outcome, 'stored')
       assert.equal((await archive.restore(old)).outcome, 'older')
-      assert.deepEqual(await archive.restore(forged), { outcome: 'stored' }, 'the same payload is known already')
+      assert.deepEqual(await archive.restore(forged), { outcome: 'refused', code: 'signature' })
       assert.deepEqual(await archive.restore(Uint8Array.of(1)), { outcome: 'refused', code: 'malformed' })
       const past = await envelope(ana, 'past', '1', Date.now() - 7_200_000)
       assert.deepEqual(await archive.restore(past), { outcome: 'refused', code: 'expired' })
