@@ -1,4 +1,4 @@
-import { type Datastore, Key } from 'interface-datastore'
+import type { Datastore } from 'interface-datastore'
 import type { PeerId } from '../core/address.ts'
 import { hexOf } from '../core/bytes.ts'
 import { systemClock } from '../core/clock.ts'
@@ -7,10 +7,12 @@ import { build, type Closable } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import { identityFrom, unseal } from '../node/keys.ts'
 import { OwnRecords } from '../records/own.ts'
-import { compareRecords, openRecord, peekRecord } from '../records/record.ts'
+import { peekRecord } from '../records/record.ts'
 import type { Records } from '../records/records.ts'
+import { restore } from '../records/restore.ts'
+import { salvage } from '../records/salvage.ts'
 import { envelopeOf, Shelf } from '../records/shelf.ts'
-import type { Store, Table } from '../store/port.ts'
+import type { Store } from '../store/port.ts'
 
 /** The records of a data folder whose node does not run. */
 export interface OfflineArchive extends Closable, Pick<Records, 'dump' | 'restore' | 'republish'> {
@@ -29,7 +31,7 @@ export function openArchive(store: Store & { readonly path: string }, log: Log):
     scope.own(store)
     const table = await store.openTable('records')
     const { datastore } = table
-    await salvage(table, log)
+    await salvage(table, unseal, systemClock.now(), log) // what the node would take over when it starts
     const self = await ownPeerId(store.path)
     const own = new OwnRecords(datastore, log)
     const shelf = new Shelf({ datastore, unseal, clock: systemClock, log })
@@ -48,16 +50,7 @@ export function openArchive(store: Store & { readonly path: string }, log: Log):
           }
         }
       },
-      async restore(envelope) {
-        const taken = await shelf.take(envelope)
-        if (taken.outcome !== 'stored') return taken
-        const record = peekRecord(envelope) // the shelf has verified it
-        const before = own.get(record.place)
-        if (record.author === self && (before === undefined || compareRecords(record, before.record) > 0)) {
-          await own.set({ record, renewMs: undefined, saidMs: 0, stored: 0 })
-        }
-        return taken
-      },
+      restore: envelope => restore(envelope, { shelf, own, self }),
       async republish() {}, // the node does that when it runs
       close: () => scope.close(),
       [Symbol.asyncDispose]: () => scope.close()
@@ -75,22 +68,6 @@ async function* envelopes(datastore: Datastore, prefix: string, log: Log): Async
       log.error({ err, key: key.toString() }, 'a record on disk is not readable and is left out')
     }
   }
-}
-
-/** A damaged table was moved aside and is empty: what the node would take over when it starts is taken over here. */
-async function salvage({ damage, datastore }: Table, log: Log): Promise<void> {
-  if (damage === undefined) return
-  let [saved, lost] = [0, 0]
-  for await (const { key, value } of damage.rows()) {
-    try {
-      await openRecord(envelopeOf(value), unseal, systemClock.now())
-      await datastore.put(new Key(key.toString()), value)
-      saved++
-    } catch {
-      lost++ // it is counted, and said
-    }
-  }
-  log.error({ saved, lost, what: damage.what, movedTo: damage.movedTo }, 'records: damaged rows were left out')
 }
 
 /** Undefined where no node has run yet. */

@@ -16,13 +16,13 @@ import {
   recordFrameCodec
 } from '../wire/record.ts'
 import * as limits from './limits.ts'
-import type { SignedRecord } from './record.ts'
+import { peekRecord, type SignedRecord } from './record.ts'
 import type { Shelf, Taken } from './shelf.ts'
 import { Watches } from './watches.ts'
 
 export interface ServeNeeds {
   readonly node: Pick<Node, 'handle' | 'dht'>
-  readonly shelf: Pick<Shelf, 'get' | 'take' | 'wants'>
+  readonly shelf: Pick<Shelf, 'get' | 'takePeeked' | 'wants'>
   readonly clock: Clock
   readonly log: Log
   /** A request was dealt with. */
@@ -133,9 +133,13 @@ export class Serving {
     { id, envelope, wantsCloser }: NonNullable<RecordFrame['store']>
   ): Promise<NonNullable<RecordFrame['stored']>> {
     const { shelf, clock, onRequest } = this.#needs
-    const taken = await shelf.take(envelope, () => this.#newKeys.take(from, clock.now()))
+    const claimed = peeked(envelope)
+    const taken: Taken =
+      claimed === undefined
+        ? { outcome: 'refused', code: 'malformed' }
+        : await shelf.takePeeked(claimed, () => this.#newKeys.take(from, clock.now()))
     onRequest?.('store', taken.outcome === 'stored' ? 'ok' : taken.outcome)
-    const closer = wantsCloser === true ? this.#closer(taken.place, from) : []
+    const closer = wantsCloser === true ? this.#closer(claimed?.place, from) : []
     if (taken.outcome === 'stored') return { id, closer }
     if (taken.outcome === 'refused') return { id, refusal: taken.code, closer }
     return { id, refusal: 'older', ...(taken.newer === undefined ? {} : { newer: taken.newer }), closer }
@@ -153,4 +157,12 @@ export class Serving {
 function judged(place: Uint8Array): Uint8Array {
   if (place.length !== PLACE_BYTES) throw new MusterError('protocol-violation', `a place of ${place.length} bytes`)
   return place
+}
+
+function peeked(envelope: Uint8Array): SignedRecord | undefined {
+  try {
+    return peekRecord(envelope)
+  } catch {
+    return undefined // it is refused as malformed
+  }
 }

@@ -20,15 +20,11 @@ import {
 const PREFIX = '/muster/record/held'
 
 /** What became of a record that somebody brought. */
-export type Taken = (
+export type Taken =
   | { readonly outcome: 'stored' }
   /** Another one is newer, and on disk. */
   | { readonly outcome: 'older'; readonly newer: Uint8Array | undefined }
   | { readonly outcome: 'refused'; readonly code: RecordFault | 'full' | 'rate' | 'failed' }
-) & {
-  /** Where it belongs; undefined when it is malformed. */
-  readonly place?: Uint8Array
-}
 
 export interface ShelfNeeds {
   readonly datastore: Datastore
@@ -88,16 +84,22 @@ export class Shelf {
   }
 
   /** Judges a record and keeps it if it is the newest of its place; resolves once it is on disk. */
-  async take(envelope: Uint8Array, mayBeNew: () => boolean = () => true): Promise<Taken> {
-    let place: Uint8Array | undefined
+  async take(envelope: Uint8Array): Promise<Taken> {
     try {
-      const claimed = peekRecord(envelope)
-      place = claimed.place
-      return { ...(await this.#take(claimed, mayBeNew)), place }
+      return await this.takePeeked(peekRecord(envelope))
+    } catch {
+      return { outcome: 'refused', code: 'malformed' }
+    }
+  }
+
+  /** As {@link take}, for a record that was peeked at; a key that is not held is taken only if `mayBeNew` says so. */
+  async takePeeked(claimed: SignedRecord, mayBeNew: () => boolean = () => true): Promise<Taken> {
+    try {
+      return await this.#take(claimed, mayBeNew)
     } catch (thrown) {
-      const code = thrown instanceof InvalidRecord ? thrown.fault : 'failed'
-      if (code === 'failed') this.#needs.log.error({ err: asError(thrown) }, 'a record could not be kept')
-      return { outcome: 'refused', code, ...(place === undefined ? {} : { place }) }
+      if (thrown instanceof InvalidRecord) return { outcome: 'refused', code: thrown.fault }
+      this.#needs.log.error({ err: asError(thrown) }, 'a record could not be kept')
+      return { outcome: 'refused', code: 'failed' }
     }
   }
 
