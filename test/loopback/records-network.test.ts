@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { Scope } from '../support/plain.ts'
+import { realHolder } from '../support/record-arena.ts'
 import { City } from '../support/record-city.ts'
 import type { Hostility } from '../support/record-hostiles.ts'
+import { json, open, read } from '../support/record-world.ts'
 
 const SEED = Number(process.env.MUSTER_SEED ?? 1)
 const TEST = { timeout: 120_000 }
@@ -42,5 +45,19 @@ describe(`records on 48 real nodes, from seed ${SEED}`, () => {
     atLeast(misses, 'among hostile nodes of all kinds')
     const recall = await city.recall(newest)
     assert.ok(recall >= LEAST, `seed ${SEED}: recall ${recall}`)
+  })
+})
+
+describe('a node that has connected this moment', () => {
+  it('stores and reads although its routing table is still empty', TEST, async () => {
+    await using scope = new Scope()
+    const [holder, newcomer] = await Promise.all([realHolder(scope), realHolder(scope)])
+    await newcomer.node.connect({ peerId: holder.node.peerId, addresses: holder.node.addresses })
+    const put = await newcomer.records.put(open('colour'), json('blue'))
+    assert.equal(put.stored, 1)
+
+    const reader = await realHolder(scope)
+    await reader.node.connect({ peerId: holder.node.peerId, addresses: holder.node.addresses })
+    assert.equal(read(await reader.records.get(open('colour'))), 'blue')
   })
 })
