@@ -90,10 +90,13 @@ export async function recordOf(author: Identity, said: Partial<RecordFields> & {
   })
 }
 
+/** Of so many that could be made up, the closest to a place is taken. */
+const NEARER = 20
+
 /** Peer ids that nobody has, closer to a place than real nodes are, at addresses where nobody is. */
-export function madeUpNodes(place: Uint8Array, count: number, seed: number): NamedNode[] {
+export function madeUpNodes(place: Uint8Array, count: number, seed: number, nearer = NEARER): NamedNode[] {
   const random = seededRandom(seed)
-  const ids = Array.from({ length: count * 20 }, () =>
+  const ids = Array.from({ length: count * nearer }, () =>
     base58btc.baseEncode(
       Uint8Array.from([0, 36, 8, 1, 18, 32, ...Array.from({ length: 32 }, () => Math.floor(random() * 256))])
     )

@@ -2,6 +2,7 @@ import { hexOf } from '../../src/shared/core/bytes.ts'
 import type { Undo } from '../../src/shared/core/lifecycle.ts'
 import { type Random, seededRandom } from '../../src/shared/core/random.ts'
 import type { Channel, Node } from '../../src/shared/node/port.ts'
+import { closestTo } from '../../src/shared/node/position.ts'
 import { peekRecord } from '../../src/shared/records/record.ts'
 import {
   MAX_RECORD_FRAME_BYTES,
@@ -10,14 +11,16 @@ import {
   type RecordFrame,
   recordFrameCodec
 } from '../../src/shared/wire/record.ts'
+import { madeUpNodes } from './record-caller.ts'
 
 // Nodes that serve the record protocol by hand, to do harm.
 
 /**
  * What a node does to those who ask: gives the first version it ever saw, gives nothing, gives bytes that are no record, a
- * record of another key, a frame that is none, or no answer at all. To those who store, it says that it has.
+ * record of another key, a frame that is none, no answer at all, or twenty nodes near the key that nobody is. To those who
+ * store, it says that it has.
  */
-export type Hostility = 'old' | 'nothing' | 'garbage' | 'another' | 'broken' | 'silent'
+export type Hostility = 'old' | 'nothing' | 'garbage' | 'another' | 'broken' | 'silent' | 'liar'
 
 export interface HostileServer {
   /** Envelopes by place in hex: what they saw first. Several nodes may share one. */
@@ -34,6 +37,10 @@ export interface HostileOptions {
   closer?(place: Uint8Array): readonly NamedNode[]
 }
 
+/** Made-up nodes a liar knows: twice as many as there are nodes in a town. */
+const MADE_UP = 100
+const NAMED = 20
+
 /** What every hostile node knows together. */
 export function conspiracy(): Map<string, Uint8Array> {
   return new Map()
@@ -42,8 +49,9 @@ export function conspiracy(): Map<string, Uint8Array> {
 export function serveHostile(
   node: Pick<Node, 'handle' | 'dht'>,
   hostility: Hostility,
-  { first = conspiracy(), random = seededRandom(1), closer = place => namesOf(node, place) }: HostileOptions = {}
+  { first = conspiracy(), random = seededRandom(1), closer }: HostileOptions = {}
 ): HostileServer {
+  const names = closer ?? (hostility === 'liar' ? liesOf(random) : place => namesOf(node, place))
   const asked = { find: 0, store: 0, offers: 0 }
   const found = (place: Uint8Array): Uint8Array | undefined => {
     if (hostility === 'old') return first.get(hexOf(place))
@@ -57,13 +65,14 @@ export function serveHostile(
       if (hostility === 'broken') return Uint8Array.from({ length: 100 }, () => random() * 256)
       const envelope = found(find.place)
       return {
-        found: { id: find.id, closer: closer(find.place), ...(envelope === undefined ? {} : { envelope }) }
+        found: { id: find.id, closer: names(find.place), ...(envelope === undefined ? {} : { envelope }) }
       }
     }
     if (store !== undefined) {
       asked.store++
       remember(first, store.envelope)
-      return { stored: { id: store.id, closer: [] } }
+      const named = hostility === 'liar' ? names(peekRecord(store.envelope).place) : []
+      return { stored: { id: store.id, closer: named } }
     }
     if (offers === undefined) return undefined
     asked.offers++
@@ -98,7 +107,12 @@ export function serveByHand(
 
 /** Whom an honest node would name. */
 export function namesOf(node: Pick<Node, 'dht'>, place: Uint8Array): NamedNode[] {
-  return node.dht.closest(place, 20).map(({ peerId, addresses }) => ({ peerId, addresses: addresses.slice(0, 8) }))
+  return node.dht.closest(place, NAMED).map(({ peerId, addresses }) => ({ peerId, addresses: addresses.slice(0, 8) }))
+}
+
+function liesOf(random: Random): (place: Uint8Array) => NamedNode[] {
+  const made = madeUpNodes(new Uint8Array(32), MADE_UP, Math.floor(random() * 2 ** 32), 1)
+  return place => closestTo(place, made, NAMED, ({ peerId }) => peerId)
 }
 
 function remember(first: Map<string, Uint8Array>, envelope: Uint8Array): void {
