@@ -48,15 +48,18 @@ describe(`records on 48 real nodes, from seed ${SEED}`, () => {
   })
 })
 
+/** Not a first bootstrap: it waits until it knows somebody. */
+const PEER = { mayBeAlone: false }
+
 describe('a node that has connected this moment', () => {
   it('stores and reads although its routing table is still empty', TEST, async () => {
     await using scope = new Scope()
-    const [holder, newcomer] = await Promise.all([realHolder(scope), realHolder(scope)])
+    const [holder, newcomer] = await Promise.all([realHolder(scope), realHolder(scope, PEER)])
     await newcomer.node.connect({ peerId: holder.node.peerId, addresses: holder.node.addresses })
     const put = await newcomer.records.put(open('colour'), json('blue'))
     assert.equal(put.stored, 1)
 
-    const reader = await realHolder(scope)
+    const reader = await realHolder(scope, PEER)
     await reader.node.connect({ peerId: holder.node.peerId, addresses: holder.node.addresses })
     assert.equal(read(await reader.records.get(open('colour'))), 'blue')
   })

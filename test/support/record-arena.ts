@@ -29,9 +29,9 @@ export interface RealHolder {
 
 export async function realHolder(
   scope: Scope,
-  options: { readonly limits?: Partial<BookLimits>; readonly unseal?: Unseal } = {}
+  options: { readonly limits?: Partial<BookLimits>; readonly unseal?: Unseal; readonly mayBeAlone?: boolean } = {}
 ): Promise<RealHolder> {
-  const node = await ourNode(scope, { mayBeAlone: true })
+  const node = await ourNode(scope, { mayBeAlone: options.mayBeAlone ?? true })
   const table = await memoryStore().openTable('records')
   const records = scope.own(await openRecords({ node, table, unseal: options.unseal ?? unseal }, options.limits))
   return { node, records }
