@@ -11,8 +11,10 @@ export interface Held extends Version {
   readonly receivedMs: number
   /** Until when the row stays. Longer than the record counts when it replaced one that would count longer. */
   readonly heldUntilMs: number
-  /** When somebody said it last. */
+  /** When somebody said it last… */
   readonly heardMs: number
+  /** …and when this node did. */
+  readonly saidMs: number
 }
 
 export interface BookLimits {

@@ -80,17 +80,18 @@ export class Frontier {
   }
 
   /**
-   * The `count` closest that have neither failed nor been slow have answered: not just any `count`, for those who lie may
-   * be the first to answer.
+   * The `count` closest that have not failed have answered: not just any `count`, for those who lie may be the first to
+   * answer.
    */
   haveAnswered(count: number): boolean {
-    const near = this.#nearest().slice(0, count)
+    const near = this.#candidates.filter(({ state }) => state !== 'failed').slice(0, count)
     return near.length === count && near.every(({ state }) => state === 'answered')
   }
 
-  /** Those that have not answered for long but may yet. */
-  get slow(): number {
-    return this.#candidates.filter(({ state }) => state === 'slow').length
+  /** Somebody is slow, but at least twice as many have answered: a few that hang hold up nobody, and no more than that can be overruled by being fast. */
+  get canLeaveSlow(): boolean {
+    const count = (wanted: State): number => this.#candidates.filter(({ state }) => state === wanted).length
+    return count('answered') >= 2 * count('slow')
   }
 
   /** The closest that have answered, the closest first. */

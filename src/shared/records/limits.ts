@@ -71,6 +71,8 @@ export const PUSHES_BURST = 200
 export const RECORD_SWEEP_MS = 10 * 60_000
 /** Milliseconds a holder waits for others to say a record again before it does. */
 export const REPUBLISH_MS = 3_600_000
+/** Milliseconds after which a holder says a record again although others did: anybody may pretend to. */
+export const MAX_UNSAID_MS = 6 * 3_600_000
 /** Milliseconds between two looks for what is due to be said again. */
 export const REPUBLISH_TICK_MS = 60_000
 /** Records said again in one such look. */

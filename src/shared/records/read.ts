@@ -79,8 +79,7 @@ export class Reader {
           await tally.take(target.peerId, answer.envelope)
           return answer.closer
         },
-        isEnough: () => tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS)),
-        canLeaveSlow: () => tally.answers >= limits.MIN_ANSWERS
+        isEnough: () => tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS))
       })
     } catch (thrown) {
       // what is valid and was found in time is an answer, with few holders

@@ -103,7 +103,7 @@ export class Replicator {
     const { node, shelf, clock } = this.#needs
     const now = clock.now()
     const due = [...shelf.rows()]
-      .filter(([, held]) => held.expiresMs > now && (isAll || now - held.heardMs >= limits.REPUBLISH_MS))
+      .filter(([, held]) => held.expiresMs > now && (isAll || isDue(held, now)))
       .slice(0, limits.MAX_REPUBLISHED_PER_TICK)
     for (let at = 0; at < due.length; at += limits.REPUBLISH_BATCH) {
       const byTarget = new Map<PeerId, { readonly target: PeerAddress; readonly records: Held[] }>()
@@ -113,7 +113,7 @@ export class Replicator {
           byTarget.set(target.peerId, offer)
           offer.records.push(held)
         }
-        shelf.heard(row)
+        shelf.said(row)
       }
       for (const { target, records } of byTarget.values()) await this.#offer(target, records)
     }
@@ -160,6 +160,11 @@ export class Replicator {
       log.debug({ err: thrown, peerId: target.peerId }, 'records not handed over')
     }
   }
+}
+
+/** Nobody said it for an hour; or this node did not for long, for anybody may claim to have it. */
+function isDue({ heardMs, saidMs }: Held, now: number): boolean {
+  return now - heardMs >= limits.REPUBLISH_MS || now - saidMs >= limits.MAX_UNSAID_MS
 }
 
 function offerOf({ place, sequence, issuedMs, expiresMs, digest }: Held): Offer {

@@ -132,6 +132,13 @@ export class Shelf {
     if (held !== undefined) this.#book.set(row, { ...held, heardMs: this.#needs.clock.now() })
   }
 
+  /** This node says it now. */
+  said(row: string): void {
+    const now = this.#needs.clock.now()
+    const held = this.#book.get(row)
+    if (held !== undefined) this.#book.set(row, { ...held, heardMs: now, saidMs: now })
+  }
+
   /** Drops what is past its time. */
   async sweep(): Promise<number> {
     const now = this.#needs.clock.now()
@@ -258,7 +265,7 @@ function heldOf(
   ages: { readonly receivedMs: number; readonly heardMs: number; readonly heldUntilMs: number }
 ): Held {
   const { place, author, envelope } = record
-  return { ...versionOf(record), place, author, bytes: envelope.length, ...ages }
+  return { ...versionOf(record), place, author, bytes: envelope.length, saidMs: ages.receivedMs, ...ages }
 }
 
 function keyOf(row: string): Key {

@@ -15,12 +15,10 @@ export interface Walk {
   ask(node: PeerAddress): Promise<readonly NamedNode[]>
   /** True once nobody else needs to be asked. */
   isEnough(): boolean
-  /** True once those that are slow need not be waited for. */
-  canLeaveSlow(): boolean
 }
 
 /** Asks node after node, several at once, until enough is known or nobody is left. Rejects with the signal's reason. */
-export async function walk({ clock, frontier, signal, parallel, ask, isEnough, canLeaveSlow }: Walk): Promise<void> {
+export async function walk({ clock, frontier, signal, parallel, ask, isEnough }: Walk): Promise<void> {
   const deadlines = new Deadlines(clock)
   let wake = Promise.withResolvers<void>()
   const onAbort = (): void => wake.resolve()
@@ -48,7 +46,7 @@ export async function walk({ clock, frontier, signal, parallel, ask, isEnough, c
       signal.throwIfAborted()
       if (isEnough()) return
       for (let node = frontier.next(parallel); node !== undefined; node = frontier.next(parallel)) start(node)
-      if (frontier.isThrough && (frontier.slow === 0 || canLeaveSlow())) return
+      if (frontier.isThrough && frontier.canLeaveSlow) return
       await wake.promise
       wake = Promise.withResolvers<void>()
     }

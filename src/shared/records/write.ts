@@ -126,8 +126,7 @@ export class Writer {
         onlyFound.add(target.peerId)
         return closer
       },
-      isEnough: () => false,
-      canLeaveSlow: () => stored.size >= limits.QUORUM
+      isEnough: () => false
     })
     const closest = frontier.closest()
     const missing = closest.filter(({ peerId }) => onlyFound.has(peerId))
