@@ -46,7 +46,13 @@ const fields = (key: RecordKey, body = true): RecordFields => ({
   expiresMs: body ? EXPIRES_MS : ISSUED_MS + limits.MAX_RECORD_VALIDITY_MS,
   value: body ? value : undefined
 })
-const said = { sequence: ISSUED_MS, issuedMs: ISSUED_MS, expiresMs: EXPIRES_MS, valueKind: value.kind, value: value.body }
+const said = {
+  sequence: ISSUED_MS,
+  issuedMs: ISSUED_MS,
+  expiresMs: EXPIRES_MS,
+  valueKind: value.kind,
+  value: value.body
+}
 const payload = (key: RecordKey): Uint8Array =>
   recordCodec.encode({ ...said, kind: RECORD_KIND[key.kind], key: keyBytes(key) })
 const signed = await signRecord(ana, fields(keys.owned))
@@ -102,7 +108,8 @@ function asWritten(vectors: Record<string, Uint8Array>): Array<[string, string]>
 describe('docs/protocols/records.md', () => {
   it('has the place of each kind of key', () => {
     assert.deepEqual(written('Places of keys'), asWritten(placeVectors))
-    for (const text of [keys.content.cid, keys.bytes.cid, ana.peerId]) assert.ok(page.text.includes(`\`${text}\``), text)
+    for (const text of [keys.content.cid, keys.bytes.cid, ana.peerId])
+      assert.ok(page.text.includes(`\`${text}\``), text)
   })
 
   it('has payloads and an envelope, byte for byte', async () => {
