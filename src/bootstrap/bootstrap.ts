@@ -5,6 +5,7 @@ import { type Log, silentLog } from '../shared/core/log.ts'
 import { checkOptions } from '../shared/core/options.ts'
 import { type HostTuning, openHost } from '../shared/host/host.server.ts'
 import type { Libp2pNode } from '../shared/node/libp2p.server.ts'
+import type { Records } from '../shared/records/records.ts'
 import type { Status } from '../shared/status/status.ts'
 import { BOOTSTRAP_SETTINGS, type BootstrapSettings } from './options.ts'
 
@@ -26,6 +27,10 @@ export interface Bootstrap extends Closable {
   /** Where health, status and metrics are served; undefined when HTTP is off. */
   readonly httpUrl: string | undefined
   readonly node: Libp2pNode
+  /** Where it keeps its data; undefined when it keeps nothing on disk. */
+  readonly dataFolder: string | undefined
+  /** All records held here, for export and import. @internal */
+  readonly archive: Records
   /** Resolves once the DHT answers. */
   ready(signal?: AbortSignal): Promise<void>
   status(): Promise<Status>
@@ -68,6 +73,8 @@ export async function createBootstrap(options: BootstrapOptions = {}): Promise<B
       },
       httpUrl: host.httpUrl,
       node,
+      dataFolder: host.store.path,
+      archive: host.records,
       ready: async signal => await node.dht.ready(signal === undefined ? {} : { signal }),
       status: () => host.status(),
       signal: scope.signal,

@@ -19,10 +19,13 @@ export type BootstrapValues = Values<typeof BOOTSTRAP_SETTINGS>
 /** What a bootstrap does when nothing is said. */
 export const DEFAULTS: BootstrapValues = checkOptions(BOOTSTRAP_SETTINGS, {})
 
+/** What may stand before all flags, and does one thing instead of running a bootstrap. */
+export const BOOTSTRAP_COMMANDS = ['export', 'import'] as const
+
 /** @throws MusterError `options-invalid`, one line for each problem. */
 export function commandLineFrom(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>
 ): CommandLine<typeof BOOTSTRAP_OPTIONS> {
-  return parseCommandLine(BOOTSTRAP_OPTIONS, argv, env)
+  return parseCommandLine(BOOTSTRAP_OPTIONS, argv, env, { commands: BOOTSTRAP_COMMANDS })
 }

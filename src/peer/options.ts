@@ -114,10 +114,13 @@ export function peerRules(
   return problems
 }
 
+/** What may stand before all flags, and does one thing instead of running a peer. */
+export const PEER_COMMANDS = ['put', 'get', 'delete', 'watch', 'list', 'export', 'import'] as const
+
 /** @throws MusterError `options-invalid`, one line for each problem. */
 export function commandLineFrom(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>
 ): CommandLine<typeof PEER_OPTIONS> {
-  return parseCommandLine(PEER_OPTIONS, argv, env, { rules: peerRules })
+  return parseCommandLine(PEER_OPTIONS, argv, env, { rules: peerRules, commands: PEER_COMMANDS })
 }

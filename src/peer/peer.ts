@@ -65,6 +65,8 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
   readonly httpUrl: string | undefined
   /** Where this peer keeps its data; undefined when it keeps nothing on disk. */
   readonly dataFolder: string | undefined
+  /** All records held here, for export and import. @internal */
+  readonly archive: Host['records']
   readonly #scope: Scope
   readonly #host: Host
   readonly #messaging: Messaging
@@ -90,6 +92,7 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
     this.signal = scope.signal
     this.httpUrl = host.httpUrl
     this.dataFolder = host.store.path
+    this.archive = host.records
     this.#scope = scope
     this.#host = host
     this.#log = log

@@ -3,18 +3,27 @@ import type {
   AskResult,
   BroadcastResult,
   ByteStream,
+  FoundRecord,
+  GetOptions,
   Group,
   GroupEvents,
   HistoryOptions,
   Member,
   Message,
+  OwnRecord,
   Peer,
   PeerEvents,
+  PutOptions,
+  PutResult,
   Receipt,
+  RecordKey,
+  Records,
+  RecordVersion,
   Value
 } from '../../src/peer/api.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
 import type { Host } from '../../src/peer/cli/host.ts'
+import type { Archive } from '../../src/peer/cli/local-records.ts'
 import type { Printer } from '../../src/peer/cli/printer.ts'
 import { ReceivedMessage } from '../../src/peer/topics/received.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
@@ -22,7 +31,7 @@ import { MusterError } from '../../src/shared/core/errors.ts'
 import { Emitter } from '../../src/shared/core/events.ts'
 import { Scope, type Undo } from '../../src/shared/core/lifecycle.ts'
 import { normalTopicName } from '../../src/shared/core/topic.ts'
-import type { Node } from '../../src/shared/node/port.ts'
+import type { Node, WaitOptions } from '../../src/shared/node/port.ts'
 import type { Status } from '../../src/shared/status/status.ts'
 
 export const SELF = '12D3KooWSELFSELFSELFSELFSELFSELFSELFSELFSELFSELF1Sexf'
@@ -151,6 +160,95 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
   }
 }
 
+/** Records in memory; the test decides how many nodes store them, and what fails. */
+export class FakeRecords implements Records {
+  readonly versions = new Map<string, RecordVersion>()
+  stored = 5
+  failure: MusterError | undefined
+  /** What was asked for, with its options. */
+  readonly asked: unknown[][] = []
+  readonly #self: PeerId
+  readonly #changes = new Emitter<{ change: RecordVersion }>()
+
+  constructor(self: PeerId) {
+    this.#self = self
+  }
+
+  async put(key: RecordKey | null, value: Value, options: PutOptions = {}): Promise<PutResult> {
+    this.#ask('put', key, value, options)
+    return this.#write(key ?? { content: 'bafkreifake' }, value)
+  }
+
+  async get(key: RecordKey, options: GetOptions = {}): Promise<FoundRecord | undefined> {
+    this.#ask('get', key, options)
+    const found = this.versions.get(this.#nameOf(key))
+    if (found?.value === undefined) return undefined
+    return { ...found, value: found.value, holders: 3, answers: 4 }
+  }
+
+  async delete(key: RecordKey, options: WaitOptions = {}): Promise<PutResult> {
+    this.#ask('delete', key, options)
+    return this.#write(key, undefined)
+  }
+
+  async *watch(key: RecordKey, { signal }: WaitOptions = {}): AsyncGenerator<RecordVersion> {
+    this.#ask('watch', key)
+    const first = this.versions.get(this.#nameOf(key))
+    const due = first === undefined ? [] : [first]
+    let wake = Promise.withResolvers<void>()
+    const undo = this.#changes.on('change', version => {
+      if (this.#nameOf(version.key) !== this.#nameOf(key)) return
+      due.push(version)
+      wake.resolve()
+    })
+    signal?.addEventListener('abort', () => wake.resolve())
+    try {
+      while (signal?.aborted !== true) {
+        const next = due.shift()
+        if (next !== undefined) yield next
+        else {
+          await wake.promise
+          wake = Promise.withResolvers()
+        }
+      }
+    } finally {
+      undo()
+    }
+  }
+
+  async list(): Promise<readonly OwnRecord[]> {
+    this.#ask('list')
+    return [...this.versions.values()].flatMap(({ value, ...rest }) =>
+      value === undefined ? [] : [{ ...rest, value, stored: this.stored, renew: false }]
+    )
+  }
+
+  #ask(...asked: unknown[]): void {
+    this.asked.push(asked)
+    if (this.failure !== undefined) throw this.failure
+  }
+
+  #write(key: RecordKey, value: Value | undefined): PutResult {
+    const full = typeof key === 'object' && 'name' in key ? { owner: this.#self, name: key.name } : key
+    const name = this.#nameOf(full)
+    const version = {
+      key: full,
+      value,
+      author: this.#self,
+      sequence: (this.versions.get(name)?.sequence ?? 0) + 1,
+      issuedAt: '2026-11-25T00:00:00.000Z',
+      expiresAt: '2026-11-27T00:00:00.000Z'
+    }
+    this.versions.set(name, version)
+    this.#changes.emit('change', version)
+    return { ...version, stored: this.stored, isQuorum: this.stored >= 3 }
+  }
+
+  #nameOf(key: RecordKey): string {
+    return JSON.stringify(typeof key === 'object' && 'name' in key ? [key.owner ?? this.#self, key.name] : key)
+  }
+}
+
 export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly peerId = SELF
   readonly name: string | undefined
@@ -159,7 +257,8 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
   readonly dataFolder = undefined
   readonly groups: FakeGroup[] = []
   readonly node = undefined as unknown as Node
-  readonly records = undefined as unknown as Peer['records']
+  readonly records = new FakeRecords(SELF)
+  readonly archive = undefined as unknown as Archive
   isReady = false
   readonly #scope = new Scope()
   readonly signal = this.#scope.signal

@@ -142,7 +142,13 @@ const closer = fc.array(
   message({ peerId: text(64), addresses: fc.array(text(128), { maxLength: 8 }) }, ['peerId', 'addresses']),
   { maxLength: 20 }
 )
-const offer = message({ place, sequence: count64, issuedMs: count64 }, ['place', 'sequence', 'issuedMs'])
+const offer = message({ place, sequence: count64, issuedMs: count64, expiresMs: count64, digest: place }, [
+  'place',
+  'sequence',
+  'issuedMs',
+  'expiresMs',
+  'digest'
+])
 const recordFrame = fc.oneof(
   fc.record({ find: message({ id: count, place, watch: fc.boolean() }, ['id', 'place']) }),
   fc.record({ store: message({ id: count, envelope, wantsCloser: fc.boolean() }, ['id', 'envelope']) }),

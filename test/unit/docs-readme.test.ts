@@ -6,8 +6,21 @@ import { fileURLToPath } from 'node:url'
 import { BOOTSTRAP_OPTIONS } from '../../src/bootstrap/options.ts'
 import { COMMANDS } from '../../src/peer/cli/commands.ts'
 import type { CliEvent, CliEventName } from '../../src/peer/cli/events.ts'
+import { EXIT } from '../../src/peer/cli/once.ts'
 import { jsonPrinter } from '../../src/peer/cli/printer.ts'
-import { PEER_OPTIONS } from '../../src/peer/options.ts'
+import {
+  archiveSyntax,
+  type CommandSyntax,
+  DELETE,
+  EXIT_MEANINGS,
+  GET,
+  LIST,
+  PEER_ARCHIVE_OPTIONS,
+  PUT,
+  parseSyntax,
+  WATCH
+} from '../../src/peer/cli/record-options.ts'
+import { PEER_COMMANDS, PEER_OPTIONS } from '../../src/peer/options.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { optionsTable } from '../../src/shared/core/command-line.ts'
 import { silentLog } from '../../src/shared/core/log.ts'
@@ -20,6 +33,8 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const readme = readPage('README.md')
 const topic = 'lobby'
 const member = { peerId: '12D3KooWana', name: 'ana', addresses: [], verified: true }
+const at = '2026-11-25T00:00:00.000Z'
+const version = { key: 'colour', author: '12D3KooWana', sequence: 1, issuedAt: at, expiresAt: at }
 
 /** One of each, for the names of the fields. */
 const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
@@ -66,6 +81,22 @@ const EVENTS: Record<CliEventName, readonly CliEvent[]> = {
   disconnected: [{ event: 'disconnected', address: '127.0.0.1:8468' }],
   status: [{ event: 'status', status: {} as Status }],
   help: [{ event: 'help', commands: [] }],
+  record: [
+    { event: 'record', ...version, value: 1, holders: 1, answers: 1 },
+    { event: 'record', ...version, value: Uint8Array.of(1) },
+    { event: 'record', ...version, value: undefined }
+  ],
+  'no-record': [{ event: 'no-record', key: 'colour' }],
+  stored: [{ event: 'stored', ...version, stored: 3, isQuorum: true }],
+  deleted: [{ event: 'deleted', ...version, stored: 3, isQuorum: true }],
+  'own-record': [
+    { event: 'own-record', ...version, value: 1, stored: 3, renew: false },
+    { event: 'own-record', ...version, value: Uint8Array.of(1), stored: 3, renew: false }
+  ],
+  records: [{ event: 'records', records: 1 }],
+  watching: [{ event: 'watching', key: 'colour' }],
+  unwatched: [{ event: 'unwatched', key: 'colour' }],
+  imported: [{ event: 'imported', taken: 1, older: 1, refused: 1 }],
   hint: [{ event: 'hint', text: 'for people' }]
 }
 
@@ -114,6 +145,29 @@ describe('README', () => {
       readme.section('Console').table(),
       COMMANDS.map(({ usage, help }) => [usage, help])
     )
+  })
+
+  it('has the commands for records, and their exit codes', () => {
+    const archive = (['export', 'import'] as const).map(word => archiveSyntax(word, PEER_ARCHIVE_OPTIONS))
+    const all = [PUT, GET, DELETE, WATCH, LIST, ...archive]
+    assert.deepEqual(
+      all.map(({ usage }) => usage.split(' ')[0]),
+      PEER_COMMANDS
+    )
+    const section = readme.section('Records')
+    assert.deepEqual(
+      section.table(),
+      all.map(({ usage, summary }) => [usage, summary])
+    )
+    const meanings = EXIT_MEANINGS.map((meaning, code) => [String(code), meaning])
+    assert.deepEqual(section.section('Exit codes').table(), meanings)
+    assert.deepEqual(Object.values(EXIT), [...EXIT_MEANINGS.keys()])
+    const [examples = ''] = section.blocks('sh')
+    for (const [, words = ''] of examples.matchAll(/npm run peer -- (\w+ .*)/g)) {
+      const argv = words.match(/'[^']*'|\S+/g)?.map(word => word.replaceAll("'", '')) ?? []
+      const syntax = argv[0] === 'put' ? PUT : GET
+      assert.doesNotThrow(() => parseSyntax(syntax as unknown as CommandSyntax<OptionTable>, argv.slice(1), {}))
+    }
   })
 
   it('has every JSON line with its fields', () => {
@@ -187,7 +241,7 @@ describe('the documentation', () => {
 /** As GitHub makes them of headings. */
 function anchorsOf(path: string): string[] {
   const page = readPage(path)
-  return [1, 2, 3].flatMap(level =>
+  return [1, 2, 3, 4].flatMap(level =>
     page.headings(level).map(({ title }) =>
       title
         .toLowerCase()

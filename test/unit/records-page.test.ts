@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { sha256 } from '@noble/hashes/sha2.js'
 import { createIdentity, unseal } from '../../src/shared/node/keys.ts'
 import { contentKey, keyBytes, placeOf, type RecordKey } from '../../src/shared/records/key.ts'
 import * as limits from '../../src/shared/records/limits.ts'
@@ -74,7 +75,13 @@ const recordVectors: Record<string, Uint8Array> = {
 const place = placeOf(keys.open)
 const envelope = bytes('record')
 const closer = [{ peerId: ana.peerId, addresses: ['/ip4/192.0.2.1/tcp/8468'] }]
-const offer = { place, sequence: ISSUED_MS, issuedMs: ISSUED_MS }
+const offer = {
+  place,
+  sequence: ISSUED_MS,
+  issuedMs: ISSUED_MS,
+  expiresMs: EXPIRES_MS,
+  digest: sha256(payload(keys.open))
+}
 const frames: Record<string, RecordFrame> = {
   FIND: { find: { id: 1, place } },
   'FIND, and watch': { find: { id: 2, place, watch: true } },

@@ -1,6 +1,9 @@
 import { asMusterError, MusterError } from '../../shared/core/errors.ts'
-import type { Group, Json } from '../api.ts'
+import type { Group } from '../api.ts'
+import { firstWord, invalidCommand } from './command-words.ts'
 import { findMember } from './member-names.ts'
+import { RECORD_COMMANDS } from './record-console.ts'
+import { valueOfText } from './record-value.ts'
 import type { Session } from './session.ts'
 
 /** Longest line taken from standard input, in UTF-8 bytes; see docs/limits.md. */
@@ -25,7 +28,9 @@ export const COMMANDS: readonly Command[] = [
       const group =
         rest === '' ? session.current : session.peer.groups.find(({ topic }) => topic === rest.normalize('NFC'))
       if (group === undefined) {
-        throw invalid(rest === '' ? NO_TOPIC : `you are not in ${JSON.stringify(rest)}; /status lists your topics`)
+        throw invalidCommand(
+          rest === '' ? NO_TOPIC : `you are not in ${JSON.stringify(rest)}; /status lists your topics`
+        )
       }
       session.printer.print({ event: 'members', topic: group.topic, members: group.members() })
     }
@@ -36,7 +41,7 @@ export const COMMANDS: readonly Command[] = [
     help: 'Sends to one member: a nick ("in quotes" if it has spaces), a peer id, or the start or end of either.',
     async run(session, rest) {
       const { group, member, text } = addressed(session, 'send', rest, 'something to send')
-      await session.send(group, member, parsedValue(text))
+      await session.send(group, member, valueOfText(text))
     }
   },
   {
@@ -58,11 +63,11 @@ export const COMMANDS: readonly Command[] = [
       const [word, question] = firstWord(rest)
       if (word !== '*') {
         const { group, member, text } = addressed(session, 'ask', rest, 'something to ask', 'a member, or *,')
-        return await session.ask(group, member, parsedValue(text))
+        return await session.ask(group, member, valueOfText(text))
       }
       const group = currentGroup(session)
       if (question === '') throw expected('ask', 'something to ask after the *')
-      await session.askAll(group, parsedValue(question))
+      await session.askAll(group, valueOfText(question))
     }
   },
   {
@@ -73,7 +78,7 @@ export const COMMANDS: readonly Command[] = [
       const [word, text] = firstWord(rest)
       if (!/^\d{1,9}$/.test(word)) throw expected('answer', 'the number of a question')
       if (text === '') throw expected('answer', 'an answer after the number')
-      await session.answer(Number(word), parsedValue(text))
+      await session.answer(Number(word), valueOfText(text))
     }
   },
   {
@@ -82,7 +87,7 @@ export const COMMANDS: readonly Command[] = [
     help: 'Says something to everybody in the current topic, as typed text does, but JSON goes as JSON.',
     async run(session, rest) {
       if (rest === '') throw expected('broadcast', 'something to say')
-      await session.say(parsedValue(rest))
+      await session.say(valueOfText(rest))
     }
   },
   {
@@ -139,6 +144,7 @@ export const COMMANDS: readonly Command[] = [
       session.printer.print({ event: 'disconnected', address: rest })
     }
   },
+  ...RECORD_COMMANDS,
   {
     name: 'status',
     usage: '/status',
@@ -204,11 +210,11 @@ function commandOf(name: string): Command {
   const near = COMMANDS.find(candidate => name !== '' && candidate.name.startsWith(name.toLowerCase()))
   const hint = near === undefined ? '/help lists the commands' : `did you mean ${near.usage}?`
   const shown = name.length > 40 ? `${name.slice(0, 40)}…` : name
-  throw invalid(`there is no command /${shown}; ${hint}`)
+  throw invalidCommand(`there is no command /${shown}; ${hint}`)
 }
 
 function currentGroup({ current }: Session): Group {
-  if (current === undefined) throw invalid(NO_TOPIC)
+  if (current === undefined) throw invalidCommand(NO_TOPIC)
   return current
 }
 
@@ -223,24 +229,5 @@ function addressed(session: Session, name: string, rest: string, what: string, w
 }
 
 function expected(name: string, what: string): MusterError {
-  return invalid(`/${name} expects ${what}: ${commandOf(name).usage}`)
-}
-
-function invalid(message: string): MusterError {
-  return new MusterError('command-invalid', message)
-}
-
-/** The first word, or the first text in double quotes, and what follows it. */
-function firstWord(text: string): [string, string] {
-  const match = /^(?:"([^"]*)"|(\S+))\s*(.*)$/su.exec(text)
-  return match === null ? ['', ''] : [match[1] ?? match[2] ?? '', match[3] ?? '']
-}
-
-/** What parses as JSON is sent as that, anything else as text. */
-function parsedValue(text: string): Json {
-  try {
-    return JSON.parse(text) as Json
-  } catch {
-    return text
-  }
+  return invalidCommand(`/${name} expects ${what}: ${commandOf(name).usage}`)
 }

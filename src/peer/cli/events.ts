@@ -1,6 +1,6 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import type { Status } from '../../shared/status/status.ts'
-import type { LeaveReason, Value, Via } from '../api.ts'
+import type { LeaveReason, OwnRecord, RecordKey, RecordVersion, Value, Via } from '../api.ts'
 
 /** A member as it is printed. */
 export interface ShownMember {
@@ -13,6 +13,31 @@ export interface ShownMember {
 export interface ShownCommand {
   readonly usage: string
   readonly help: string
+}
+
+/** What is told of signed key–value records. */
+export type RecordEvent =
+  /** What is under a key; `holders` and `answers` only where somebody counted them. */
+  | ({ readonly event: 'record'; readonly holders?: number; readonly answers?: number } & RecordVersion)
+  | { readonly event: 'no-record'; readonly key: RecordKey }
+  | StoredEvent<'stored'>
+  | StoredEvent<'deleted'>
+  | ({ readonly event: 'own-record' } & OwnRecord)
+  /** Behind the own records. */
+  | { readonly event: 'records'; readonly records: number }
+  | { readonly event: 'watching'; readonly key: RecordKey }
+  | { readonly event: 'unwatched'; readonly key: RecordKey }
+  /** What became of the records of an import. */
+  | { readonly event: 'imported'; readonly taken: number; readonly older: number; readonly refused: number }
+
+interface StoredEvent<E extends string> {
+  readonly event: E
+  readonly key: RecordKey
+  readonly sequence: number
+  readonly expiresAt: string
+  /** Other nodes that have it on disk. */
+  readonly stored: number
+  readonly isQuorum: boolean
 }
 
 /** What a program tells its user, whatever the form: see `Printer`. */
@@ -110,6 +135,7 @@ export type CliEvent =
   | { readonly event: 'disconnected'; readonly address: string }
   | { readonly event: 'status'; readonly status: Status }
   | { readonly event: 'help'; readonly commands: readonly ShownCommand[] }
+  | RecordEvent
   /** Advice for people; JSON lines leave it out. */
   | { readonly event: 'hint'; readonly text: string }
 

@@ -1,7 +1,8 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import { type Clock, systemClock } from '../../shared/core/clock.ts'
-import { bytesText, type Printer } from './printer.ts'
+import type { Printer } from './printer.ts'
 import { sanitize } from './sanitize.ts'
+import { bytesText } from './shown.ts'
 
 /** Milliseconds between two events about one file, and between two drawings of the bars. */
 const EVENT_PAUSE_MS = 1000

@@ -19,7 +19,8 @@ import {
   readHeader,
   StreamReader
 } from './file-wire.ts'
-import { type Printer, shortId } from './printer.ts'
+import type { Printer } from './printer.ts'
+import { shortId } from './shown.ts'
 
 const READ_BYTES = 262_144
 

@@ -1,6 +1,6 @@
 import { MusterError } from '../../shared/core/errors.ts'
 import type { Member } from '../api.ts'
-import { SHORT_ID_LENGTH, shortId } from './printer.ts'
+import { SHORT_ID_LENGTH, shortId } from './shown.ts'
 
 /**
  * The one member a text means: a nick, a peer id, or any unambiguous beginning or end of either.

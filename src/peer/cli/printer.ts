@@ -2,9 +2,11 @@ import { styleText } from 'node:util'
 import type { PeerId } from '../../shared/core/address.ts'
 import { type Clock, systemClock } from '../../shared/core/clock.ts'
 import type { Status } from '../../shared/status/status.ts'
-import type { Value, Via } from '../api.ts'
+import type { Via } from '../api.ts'
 import type { CliEvent, ShownMember } from './events.ts'
+import { jsonRecord, recordLines } from './record-lines.ts'
 import { escapeJson, sanitize } from './sanitize.ts'
+import { bytesText, count, jsonValue, type Paint, shortId, shownValue } from './shown.ts'
 
 /** Tells the user what happened. Never throws, whatever a stranger sent. */
 export interface Printer {
@@ -13,13 +15,6 @@ export interface Printer {
 
 /** Takes one line without its line break. */
 export type LineSink = (line: string) => void
-
-/** Characters of a peer id shown to people: its end, because all Ed25519 peer ids begin alike. */
-export const SHORT_ID_LENGTH = 6
-
-export function shortId(peerId: PeerId): string {
-  return `…${peerId.slice(-SHORT_ID_LENGTH)}`
-}
 
 /** One JSON object a line: `event`, `at` (ISO 8601) and the fields of the event. */
 export function jsonPrinter(sink: LineSink, clock: Clock = systemClock): Printer {
@@ -87,6 +82,8 @@ function jsonFields(event: CliEvent): object | undefined {
       return { commands: event.commands }
     case 'hint':
       return undefined
+    default:
+      return jsonRecord(event)
   }
 }
 
@@ -100,12 +97,8 @@ function jsonMember({ peerId, name, addresses, verified }: ShownMember): object 
   return { peerId, name: name ?? null, addresses, verified }
 }
 
-/** Bytes are no JSON: they go as base64 in a field of their own. */
-function jsonValue(value: Value): object {
-  return value instanceof Uint8Array ? { bytes: Buffer.from(value).toString('base64') } : { value }
-}
-
 function whence(event: CliEvent): string {
+  if (event.event === 'record') return `the value of a record of ${event.author}`
   return event.event === 'message' ? `the value of message ${event.id} from ${event.from}` : `an event ${event.event}`
 }
 
@@ -120,9 +113,6 @@ export function humanPrinter(sink: LineSink, hasColours: boolean): Printer {
     }
   }
 }
-
-type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
-type Paint = (style: Style, text: string) => string
 
 function humanLines(event: CliEvent, paint: Paint): string[] {
   const topicTag = (topic: string): string => paint('cyan', `[${sanitize(topic)}]`)
@@ -196,6 +186,8 @@ function humanLines(event: CliEvent, paint: Paint): string[] {
       return helpLines(event.commands, paint)
     case 'hint':
       return [event.text]
+    default:
+      return recordLines(event, paint)
   }
 }
 
@@ -209,19 +201,6 @@ export function errorLines(code: string, message: string): string[] {
 function who(peerId: PeerId, name: string | undefined, paint: Paint): string {
   const id = sanitize(shortId(peerId))
   return name === undefined || name === '' ? paint('bold', id) : `${paint('bold', sanitize(name, 64))} (${id})`
-}
-
-function shownValue(value: Value): string {
-  if (typeof value === 'string') return sanitize(value)
-  if (value instanceof Uint8Array) {
-    const start = Buffer.from(value.subarray(0, 32)).toString('hex')
-    return `${count(value.length, 'byte')} ${start}${value.length > 32 ? '…' : ''}`.trimEnd()
-  }
-  try {
-    return sanitize(JSON.stringify(value) ?? String(value))
-  } catch {
-    return '(a value that cannot be printed)' // nested too deeply for this engine
-  }
 }
 
 /** The time of what was said before; what comes now needs none. */
@@ -266,17 +245,6 @@ function helpLines(commands: ReadonlyArray<{ usage: string; help: string }>, pai
 
 function milliseconds(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
-}
-
-function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`
-}
-
-/** A number of bytes for people. */
-export function bytesText(n: number): string {
-  if (n < 1024) return count(Math.floor(n), 'byte')
-  if (n < 1_048_576) return `${(n / 1024).toFixed(1)} KiB`
-  return n < 1_073_741_824 ? `${(n / 1_048_576).toFixed(1)} MiB` : `${(n / 1_073_741_824).toFixed(1)} GiB`
 }
 
 function duration(seconds: number): string {

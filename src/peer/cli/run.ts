@@ -45,20 +45,31 @@ export interface Program<Options extends ProgramOptions> {
  * second signal, which ends the process at once.
  */
 export async function run<Options extends ProgramOptions>(host: Host, program: Program<Options>): Promise<void> {
+  const options = optionsOf(host, program)
+  if (options !== undefined) await runStarted(host, program, options)
+}
+
+/** What a program is told; undefined when there is nothing left to do, and the process ends. */
+export function optionsOf<Options extends ProgramOptions>(
+  host: Host,
+  program: Pick<Program<Options>, 'version' | 'help' | 'parse'>
+): Options | undefined {
   if (!isNewEnough(host.nodeVersion)) {
     host.stderr.write(`Muster needs Node 24.12 or newer; this is ${host.nodeVersion}\n`)
-    return host.exit(1)
+    host.exit(1)
+    return undefined
   }
   host.stderr.on('error', () => undefined) // nobody is left to be told
   let options: Options
   try {
     options = program.parse(host.argv, host.env)
   } catch (thrown) {
-    return fail(host, wantsJson(host) ? jsonPrinter(lineSink(host)) : undefined, thrown)
+    fail(host, wantsJson(host) ? jsonPrinter(lineSink(host)) : undefined, thrown)
+    return undefined
   }
-  if (options.help) return finish(host, 0, `${program.help().trimEnd()}\n`)
-  if (options.version) return finish(host, 0, `${program.version()}\n`)
-  await runStarted(host, program, options)
+  if (!options.help && !options.version) return options
+  finish(host, 0, `${(options.help ? program.help() : program.version()).trimEnd()}\n`)
+  return undefined
 }
 
 async function runStarted<Options extends ProgramOptions>(
@@ -107,19 +118,24 @@ async function runStarted<Options extends ProgramOptions>(
 }
 
 /** Tells people on standard error, programs as a JSON line too, and ends the process. */
-function fail(host: Host, jsonLines: Printer | undefined, thrown: unknown): void {
+export function fail(
+  host: Host,
+  jsonLines: Printer | undefined,
+  thrown: unknown,
+  exitCodes: Readonly<Record<string, number>> = {}
+): void {
   const { code, message, detail } = failureOf(thrown)
   host.stderr.write(`${detail ?? errorLines(code, message).join('\n')}\n`)
   jsonLines?.print({ event: 'error', code, message })
-  finish(host, USAGE_ERRORS.has(code) ? 2 : 1)
+  finish(host, exitCodes[code] ?? (USAGE_ERRORS.has(code) ? 2 : 1))
 }
 
-function lineSink(host: Host): LineSink {
+export function lineSink(host: Host): LineSink {
   return line => void host.stdout.write(`${line}\n`)
 }
 
 /** Ends the process once what was printed is out. */
-function finish(host: Host, code: number, text = ''): void {
+export function finish(host: Host, code: number, text = ''): void {
   host.stdout.write(text, () => host.exit(code))
 }
 
@@ -147,6 +163,6 @@ function isTerminal({ stdin, stdout, env }: Host): boolean {
 }
 
 /** Colours on a terminal only, and never against https://no-color.org. */
-function hasColours({ stdout, env }: Host): boolean {
+export function hasColours({ stdout, env }: Host): boolean {
   return stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
 }

@@ -4,8 +4,10 @@ import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
 import type { Group, Json, Member, Message, Peer, Receipt, Value } from '../api.ts'
 import type { Files } from './files.ts'
-import { type Printer, shortId } from './printer.ts'
+import type { Printer } from './printer.ts'
 import { Questions } from './questions.ts'
+import { shortId } from './shown.ts'
+import { Watches } from './watches.ts'
 
 /** Sends under way at once: a topic may have thousands of members, each of whom may have to be dialled. */
 const MAX_SENDS = 64
@@ -18,6 +20,7 @@ export interface Session {
   readonly printer: Printer
   /** Where typed text goes; undefined outside every topic. */
   readonly current: Group | undefined
+  readonly watches: Watches
   /** Joins a topic, follows what happens there, and makes it the current one. */
   join(topic: string): Promise<void>
   /** Says goodbye to a topic, the current one when none is given. */
@@ -59,6 +62,7 @@ class PeerSession implements Session {
   readonly peer: Peer
   readonly printer: Printer
   readonly quit: () => void
+  readonly watches: Watches
   readonly #sends = new Slots(MAX_SENDS)
   readonly #questions = new Questions()
   readonly #files: SessionInit['files']
@@ -71,6 +75,7 @@ class PeerSession implements Session {
     this.peer = peer
     this.printer = printer
     this.quit = quit
+    this.watches = new Watches(peer, printer)
     if (peer.isReady) printer.print({ event: 'ready' })
     else peer.on('ready', () => printer.print({ event: 'ready' }))
     peer.on('problem', ({ code, message }) => printer.print({ event: 'error', code, message }))

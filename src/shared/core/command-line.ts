@@ -21,7 +21,12 @@ export interface CommandLine<T extends OptionTable> {
   readonly values: Values<T>
   /** The keys the user gave a value, and how; the others have their defaults. */
   readonly given: Given<T>
+  /** What is neither a flag nor the value of one, in order. */
+  readonly words: readonly string[]
 }
+
+/** Judges the words of a command that takes some, a problem a line. `hasFlag` says which options were given as flags. */
+export type JudgeWords = (words: readonly string[], hasFlag: (key: string) => boolean) => readonly string[]
 
 interface Occurrence {
   /** The flag as it was written, for messages. */
@@ -34,21 +39,28 @@ interface Occurrence {
  * Reads flags (`--flag value`, `--flag=value`, repeated for lists) and environment variables (lists with commas in
  * between, empty means unset). Flags win over the environment, also as a whole list.
  * A table with `help` or `version` gets those even when all the rest is wrong.
+ * `commands` are what a word that does not belong there may have meant. With `words`, other words are taken too: everything behind `--`, a lone `-`, and numbers below zero are some.
  * @throws MusterError `options-invalid`, one line for each problem.
  */
 export function parseCommandLine<T extends OptionTable>(
   table: T,
   argv: readonly string[],
   env: Environment,
-  { rules }: { rules?: Rules<T> } = {}
+  {
+    rules,
+    words: judgeWords,
+    commands = []
+  }: { rules?: Rules<T>; words?: JudgeWords; commands?: readonly string[] } = {}
 ): CommandLine<T> {
   const problems: string[] = []
-  const flags = readFlags(table, argv, problems)
+  const { flags, words, isClear } = readArguments(table, argv, judgeWords !== undefined, commands, problems)
   const asked = ['help', 'version'].find(key => flags.has(key))
   if (asked !== undefined) {
     const values = { ...defaultsOf(table), [asked]: true }
-    return { values: Object.freeze(values) as unknown as Values<T>, given: new Map([[asked, 'flag']]) }
+    return { values: Object.freeze(values) as unknown as Values<T>, given: new Map([[asked, 'flag']]), words }
   }
+  // Behind a flag that does not exist a word may be its value, and no problem of its own.
+  if (isClear) problems.push(...(judgeWords?.(words, key => flags.has(key)) ?? []))
   const settings: Record<string, unknown> = {}
   const given = new Map<string, 'flag' | 'environment'>()
   for (const [key, option] of Object.entries(table)) {
@@ -59,20 +71,34 @@ export function parseCommandLine<T extends OptionTable>(
   }
   failOn(problems)
   const checkRules = rules === undefined ? {} : { rules: (values: Values<T>) => rules(values, given) }
-  return { values: checkOptions(table, settings as object, checkRules), given }
+  return { values: checkOptions(table, settings as object, checkRules), given, words }
 }
 
-function readFlags(table: OptionTable, argv: readonly string[], problems: string[]): Map<string, Occurrence[]> {
+function readArguments(
+  table: OptionTable,
+  argv: readonly string[],
+  takesWords: boolean,
+  commands: readonly string[],
+  problems: string[]
+) {
   const found = new Map<string, Occurrence[]>()
+  const words: string[] = []
+  let isClear = true
   const flags = Object.values(table).map(option => option.flag)
   for (let i = 0; i < argv.length; i++) {
     const [, name = '', inline] = /^([^=]*)(?:=(.*))?$/s.exec(argv[i]!) ?? []
     const entry = Object.entries(table).find(([, { flag, short }]) => name === flag || name === short)
-    if (!name.startsWith('-') || name === '-') problems.push(`${shown(argv[i])}: expected a flag that starts with --`)
+    if (takesWords && argv[i] === '--') {
+      words.push(...argv.slice(i + 1))
+      break
+    }
+    if (takesWords && /^(?!-)|^-(\d|$)/.test(argv[i]!)) words.push(argv[i]!)
+    else if (!name.startsWith('-') || name === '-') problems.push(strayWord(argv[i]!, commands))
     else if (entry === undefined) {
       problems.push(`${name.slice(0, 60)}: there is no such flag${hint(name, flags)}`)
       // Its value would otherwise be a second problem.
       if (inline === undefined && argv[i + 1] !== undefined && !argv[i + 1]!.startsWith('-')) i++
+      isClear = false
     } else {
       const [key, option] = entry
       let text = inline
@@ -86,7 +112,14 @@ function readFlags(table: OptionTable, argv: readonly string[], problems: string
       found.set(key, [...(found.get(key) ?? []), { name, text }])
     }
   }
-  return found
+  return { flags: found, words, isClear }
+}
+
+/** `commands` are the words that may stand first, and are not read here. */
+function strayWord(word: string, commands: readonly string[]): string {
+  const flag = `${shown(word)}: expected a flag that starts with --`
+  if (commands.includes(word)) return `${flag}; a command comes before all flags`
+  return commands.length === 0 ? flag : `${flag}${hint(word, commands)}`
 }
 
 function readEnvironment(option: Option, env: Environment): Occurrence[] | undefined {

@@ -43,20 +43,24 @@ export class Frontier {
     for (const node of nodes) {
       if (node.peerId === this.#self || this.#byId.has(node.peerId)) continue
       const candidate: Candidate = { node, position: positionOf(node.peerId), isMet, state: 'new' }
-      const at = this.#rank(candidate.position)
-      if (at >= MAX_CANDIDATES) continue
-      this.#candidates.splice(at, 0, candidate)
+      this.#candidates.splice(this.#rank(candidate.position), 0, candidate)
       this.#byId.set(node.peerId, candidate)
-      const last = this.#candidates.length > MAX_CANDIDATES ? this.#candidates.pop() : undefined
-      if (last !== undefined) this.#byId.delete(last.node.peerId)
+      if (this.#candidates.length > MAX_CANDIDATES) this.#forgetOne()
     }
   }
 
-  /** The next to ask, who counts as asked from now on; undefined when enough are, or nobody is left. */
-  next(): PeerAddress | undefined {
+  /** The farthest that was not asked yet; those that were are at most {@link MAX_ASKED_NODES}. */
+  #forgetOne(): void {
+    const at = this.#candidates.findLastIndex(({ state }) => state === 'new')
+    const [gone] = this.#candidates.splice(at, 1)
+    if (gone !== undefined) this.#byId.delete(gone.node.peerId)
+  }
+
+  /** The next to ask, who counts as asked from now on; undefined when `parallel` are, or nobody is left. */
+  next(parallel = PARALLEL_ASKS): PeerAddress | undefined {
     if (this.#asked >= MAX_ASKED_NODES) return undefined
     const near = this.#nearest()
-    if (near.filter(({ state }) => state === 'asked').length >= PARALLEL_ASKS) return undefined
+    if (near.filter(({ state }) => state === 'asked').length >= parallel) return undefined
     const met = this.#asked % 2 === 0 ? undefined : this.#candidates.find(each => each.isMet && each.state === 'new')
     const candidate = met ?? near.find(({ state }) => state === 'new')
     if (candidate === undefined) return undefined
@@ -73,6 +77,15 @@ export class Frontier {
   /** Nobody is left to ask, and nobody is waited for. */
   get isThrough(): boolean {
     return !this.#nearest().some(({ state }) => state === 'asked' || (state === 'new' && this.#asked < MAX_ASKED_NODES))
+  }
+
+  /**
+   * The `count` closest that have neither failed nor been slow have answered: not just any `count`, for those who lie may
+   * be the first to answer.
+   */
+  haveAnswered(count: number): boolean {
+    const near = this.#nearest().slice(0, count)
+    return near.length === count && near.every(({ state }) => state === 'answered')
   }
 
   /** Those that have not answered for long but may yet. */

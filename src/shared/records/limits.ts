@@ -12,8 +12,8 @@ export const REPLICAS = 20
 /** Holders that must agree on the newest record for a read to end early; also what a write counts as well stored. */
 export const QUORUM = 3
 /**
- * Nodes that must have answered for that. The newest one is missed only if all of them hide it: with 20 of 48 hostile
- * 0.3 %, where the first three would all lie in 7 %.
+ * Nodes that must have answered for that: the closest ones, not the fastest. The newest record is missed only if all of
+ * them hide it: with 20 of 48 hostile 0.3 %, where three would all lie in 7 %.
  */
 export const MIN_ANSWERS = 6
 /** Nodes asked at once by one read or write. */
@@ -56,6 +56,8 @@ export const MAX_RATED_PEERS = 4_096
 export const MAX_RECORD_STREAMS_PER_CONNECTION = 2
 /** Requests of one stream that are worked on at once; the stream is read no further meanwhile. */
 export const MAX_REQUESTS_UNDER_WAY = 64
+/** Changes on their way to one who watches; more, and its stream is given up: it does not read. */
+export const MAX_UNSENT_CHANGES = 64
 /** Keys one peer may watch here. */
 export const MAX_WATCHES_PER_PEER = 64
 /** Milliseconds a watch lasts unless it is asked for again. */

@@ -156,6 +156,10 @@ class Line {
         new MusterError(code === 'limit-reached' ? code : 'refused', 'a node refused a record request')
       )
     } else if (kind === asked.kind) asked.answer.resolve(said as never)
-    else throw new MusterError('protocol-violation', 'an answer to something else')
+    else {
+      const violation = new MusterError('protocol-violation', 'an answer to something else')
+      asked.answer.reject(violation)
+      throw violation
+    }
   }
 }

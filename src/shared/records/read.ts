@@ -72,13 +72,14 @@ export class Reader {
         clock,
         frontier,
         signal,
+        parallel: limits.MIN_ANSWERS,
         ask: async target => {
           const answer = await lines.ask(target, 'find', { place, ...(watch ? { watch } : {}) }, signal)
           asked++
           await tally.take(target.peerId, answer.envelope)
           return answer.closer
         },
-        isEnough: () => tally.hasQuorum(quorum),
+        isEnough: () => tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS)),
         canLeaveSlow: () => tally.answers >= limits.MIN_ANSWERS
       })
     } catch (thrown) {

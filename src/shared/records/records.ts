@@ -1,4 +1,3 @@
-import type { Pair } from 'interface-datastore'
 import type { PeerId } from '../core/address.ts'
 import { hexOf } from '../core/bytes.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
@@ -15,11 +14,13 @@ import * as limits from './limits.ts'
 import { Lines } from './lines.ts'
 import { type OwnRecord, OwnRecords } from './own.ts'
 import { type Found, Reader } from './read.ts'
-import { compareRecords, openRecord, type RecordValue, type SignedRecord } from './record.ts'
+import type { RecordValue, SignedRecord } from './record.ts'
 import { Replicator } from './replicate.ts'
+import { restore } from './restore.ts'
+import { salvage } from './salvage.ts'
 import { Seen } from './seen.ts'
 import { type ServeNeeds, Serving } from './serve.ts'
-import { envelopeOf, Shelf, type Taken } from './shelf.ts'
+import { Shelf, type Taken } from './shelf.ts'
 import { Watching } from './watch.ts'
 import { type Put, Writer } from './write.ts'
 
@@ -150,14 +151,7 @@ class LiveRecords implements Records {
    */
   async begin(): Promise<void> {
     const { table, log = silentLog } = this.#needs
-    const { damage } = table
-    if (damage !== undefined) {
-      const saved = await this.#salvage(damage.rows())
-      log.error(
-        { ...saved, what: damage.what, movedTo: damage.movedTo },
-        'records: damaged rows were left out; others bring back what they hold'
-      )
-    }
+    await salvage(table, this.#needs.unseal, this.#clock.now(), log)
     await this.#own.recall()
     await this.#shelf.recall()
     const sweep = (): void => void this.#shelf.sweep().catch(err => log.error({ err }, 'no sweep'))
@@ -232,14 +226,7 @@ class LiveRecords implements Records {
   }
 
   async restore(envelope: Uint8Array): Promise<Taken> {
-    const taken = await this.#shelf.take(envelope)
-    if (taken.outcome !== 'stored') return taken
-    const record = await openRecord(envelope, this.#needs.unseal, this.#clock.now())
-    const own = this.#own.get(record.place)
-    if (record.author === this.#needs.node.peerId && (own === undefined || compareRecords(record, own.record) > 0)) {
-      await this.#own.set({ record, renewMs: undefined, saidMs: 0, stored: 0 })
-    }
-    return taken
+    return await restore(envelope, { shelf: this.#shelf, own: this.#own, self: this.#needs.node.peerId })
   }
 
   async republish(): Promise<void> {
@@ -278,21 +265,6 @@ class LiveRecords implements Records {
     if (record === undefined) return
     this.#seen.add(record)
     this.#watching.tell(record)
-  }
-
-  async #salvage(rows: AsyncIterable<Pair>): Promise<{ saved: number; lost: number }> {
-    const { table, unseal } = this.#needs
-    let [saved, lost] = [0, 0]
-    for await (const { key, value } of rows) {
-      try {
-        await openRecord(envelopeOf(value), unseal, this.#clock.now())
-        await table.datastore.put(key, value)
-        saved++
-      } catch {
-        lost++ // it is counted, and said
-      }
-    }
-    return { saved, lost }
   }
 
   async #inTurn<T>(row: string, run: () => Promise<T>): Promise<T> {

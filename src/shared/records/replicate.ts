@@ -7,7 +7,7 @@ import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Node } from '../node/port.ts'
 import { compareDistance, type Position, positionOf } from '../node/position.ts'
-import { MAX_OFFERS } from '../wire/record.ts'
+import { MAX_OFFERS, type RecordFrame } from '../wire/record.ts'
 import type { Held } from './book.ts'
 import * as limits from './limits.ts'
 import type { Lines } from './lines.ts'
@@ -147,12 +147,7 @@ export class Replicator {
     try {
       for (let at = 0; at < records.length; at += MAX_OFFERS) {
         const offers = records.slice(at, at + MAX_OFFERS)
-        const { places } = await lines.ask(
-          target,
-          'offers',
-          { records: offers.map(({ place, sequence, issuedMs }) => ({ place, sequence, issuedMs })) },
-          this.#signal
-        )
+        const { places } = await lines.ask(target, 'offers', { records: offers.map(offerOf) }, this.#signal)
         const offered = new Set(offers.map(({ place }) => hexOf(place)))
         for (const place of places) {
           if (!offered.has(hexOf(place))) continue // not what was offered
@@ -166,3 +161,9 @@ export class Replicator {
     }
   }
 }
+
+function offerOf({ place, sequence, issuedMs, expiresMs, digest }: Held): Offer {
+  return { place, sequence, issuedMs, expiresMs, digest }
+}
+
+type Offer = NonNullable<RecordFrame['offers']>['records'][number]

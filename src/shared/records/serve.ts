@@ -16,13 +16,13 @@ import {
   recordFrameCodec
 } from '../wire/record.ts'
 import * as limits from './limits.ts'
-import type { SignedRecord } from './record.ts'
+import { peekRecord, type SignedRecord } from './record.ts'
 import type { Shelf, Taken } from './shelf.ts'
 import { Watches } from './watches.ts'
 
 export interface ServeNeeds {
   readonly node: Pick<Node, 'handle' | 'dht'>
-  readonly shelf: Pick<Shelf, 'get' | 'take' | 'wants'>
+  readonly shelf: Pick<Shelf, 'get' | 'takePeeked' | 'wants'>
   readonly clock: Clock
   readonly log: Log
   /** A request was dealt with. */
@@ -41,6 +41,8 @@ export class Serving {
   )
   readonly #newKeys = new TokenBuckets(limits.NEW_KEYS_PER_SECOND, limits.NEW_KEYS_BURST, limits.MAX_RATED_PEERS)
   readonly #watches: Watches
+  /** Changes on their way. */
+  readonly #unsent = new WeakMap<Channel, number>()
 
   constructor(needs: ServeNeeds) {
     this.#needs = needs
@@ -61,9 +63,19 @@ export class Serving {
 
   /** A record was put down here. */
   changed(record: SignedRecord): void {
-    for (const channel of this.#watches.of(record.place)) {
-      send(channel, { changed: { envelope: record.envelope } })
+    const frame = recordFrameCodec.encode({ changed: { envelope: record.envelope } })
+    for (const channel of this.#watches.of(record.place)) this.#push(channel, frame)
+  }
+
+  #push(channel: Channel, frame: Uint8Array): void {
+    const unsent = this.#unsent.get(channel) ?? 0
+    if (unsent >= limits.MAX_UNSENT_CHANGES) {
+      channel.abort(new MusterError('limit-reached', 'whoever watches does not read'))
+      return
     }
+    this.#unsent.set(channel, unsent + 1)
+    const onSent = (): void => void this.#unsent.set(channel, (this.#unsent.get(channel) ?? 1) - 1)
+    channel.send(frame.slice()).then(onSent, onSent) // when it is gone, its reader has ended
   }
 
   async #serve(channel: Channel): Promise<void> {
@@ -72,7 +84,7 @@ export class Serving {
       for await (const frames of channel.batches) {
         for (const bytes of frames) {
           const answering: Promise<void> = this.#answer(channel, recordFrameCodec.decode(bytes))
-            .then(answer => send(channel, answer))
+            .then(answer => channel.send(recordFrameCodec.encode(answer))) // whoever does not read is not answered further
             .catch(thrown => channel.abort(asError(thrown)))
             .finally(() => underWay.delete(answering))
           underWay.add(answering)
@@ -121,9 +133,13 @@ export class Serving {
     { id, envelope, wantsCloser }: NonNullable<RecordFrame['store']>
   ): Promise<NonNullable<RecordFrame['stored']>> {
     const { shelf, clock, onRequest } = this.#needs
-    const taken = await shelf.take(envelope, () => this.#newKeys.take(from, clock.now()))
+    const claimed = peeked(envelope)
+    const taken: Taken =
+      claimed === undefined
+        ? { outcome: 'refused', code: 'malformed' }
+        : await shelf.takePeeked(claimed, () => this.#newKeys.take(from, clock.now()))
     onRequest?.('store', taken.outcome === 'stored' ? 'ok' : taken.outcome)
-    const closer = wantsCloser === true ? this.#closer(taken.place, from) : []
+    const closer = wantsCloser === true ? this.#closer(claimed?.place, from) : []
     if (taken.outcome === 'stored') return { id, closer }
     if (taken.outcome === 'refused') return { id, refusal: taken.code, closer }
     return { id, refusal: 'older', ...(taken.newer === undefined ? {} : { newer: taken.newer }), closer }
@@ -138,12 +154,15 @@ export class Serving {
   }
 }
 
-/** One that does not read loses its stream: the channel holds a bounded number of bytes for it. */
-function send(channel: Channel, frame: RecordFrame): void {
-  channel.send(recordFrameCodec.encode(frame)).catch(() => undefined) // it is gone, and its reader has ended
-}
-
 function judged(place: Uint8Array): Uint8Array {
   if (place.length !== PLACE_BYTES) throw new MusterError('protocol-violation', `a place of ${place.length} bytes`)
   return place
+}
+
+function peeked(envelope: Uint8Array): SignedRecord | undefined {
+  try {
+    return peekRecord(envelope)
+  } catch {
+    return undefined // it is refused as malformed
+  }
 }

@@ -13,21 +13,18 @@ import {
   proveRecord,
   type RecordFault,
   type SignedRecord,
+  type Version,
   versionOf
 } from './record.ts'
 
 const PREFIX = '/muster/record/held'
 
 /** What became of a record that somebody brought. */
-export type Taken = (
+export type Taken =
   | { readonly outcome: 'stored' }
   /** Another one is newer, and on disk. */
   | { readonly outcome: 'older'; readonly newer: Uint8Array | undefined }
   | { readonly outcome: 'refused'; readonly code: RecordFault | 'full' | 'rate' | 'failed' }
-) & {
-  /** Where it belongs; undefined when it is malformed. */
-  readonly place?: Uint8Array
-}
 
 export interface ShelfNeeds {
   readonly datastore: Datastore
@@ -87,16 +84,22 @@ export class Shelf {
   }
 
   /** Judges a record and keeps it if it is the newest of its place; resolves once it is on disk. */
-  async take(envelope: Uint8Array, mayBeNew: () => boolean = () => true): Promise<Taken> {
-    let place: Uint8Array | undefined
+  async take(envelope: Uint8Array): Promise<Taken> {
     try {
-      const claimed = peekRecord(envelope)
-      place = claimed.place
-      return { ...(await this.#take(claimed, mayBeNew)), place }
+      return await this.takePeeked(peekRecord(envelope))
+    } catch {
+      return { outcome: 'refused', code: 'malformed' }
+    }
+  }
+
+  /** As {@link take}, for a record that was peeked at; a key that is not held is taken only if `mayBeNew` says so. */
+  async takePeeked(claimed: SignedRecord, mayBeNew: () => boolean = () => true): Promise<Taken> {
+    try {
+      return await this.#take(claimed, mayBeNew)
     } catch (thrown) {
-      const code = thrown instanceof InvalidRecord ? thrown.fault : 'failed'
-      if (code === 'failed') this.#needs.log.error({ err: asError(thrown) }, 'a record could not be kept')
-      return { outcome: 'refused', code, ...(place === undefined ? {} : { place }) }
+      if (thrown instanceof InvalidRecord) return { outcome: 'refused', code: thrown.fault }
+      this.#needs.log.error({ err: asError(thrown) }, 'a record could not be kept')
+      return { outcome: 'refused', code: 'failed' }
     }
   }
 
@@ -108,15 +111,14 @@ export class Shelf {
     return await this.#read(row)
   }
 
-  /** True when a newer record than this is not held here, so that it is wanted. */
-  wants(place: Uint8Array, { sequence, issuedMs }: { readonly sequence: number; readonly issuedMs: number }): boolean {
-    const held = this.#book.get(hexOf(place))
+  /** True when what is offered is newer than what is held here, or nothing is. */
+  wants(place: Uint8Array, version: Omit<Version, 'kind'>): boolean {
+    const row = hexOf(place)
+    const held = this.#book.get(row)
     if (held === undefined) return true
-    if (held.sequence === sequence && held.issuedMs === issuedMs) {
-      this.heard(hexOf(place))
-      return false
-    }
-    return held.sequence < sequence || (held.sequence === sequence && held.issuedMs < issuedMs)
+    const order = compareVersions({ ...version, kind: held.kind }, held)
+    if (order === 0) this.heard(row)
+    return order > 0
   }
 
   /** All that is held, by row. */
@@ -191,16 +193,20 @@ export class Shelf {
     const held = heldOf(record, ages)
     if (!this.#book.hasRoomFor(row, held)) return { outcome: 'refused', code: 'full' }
     this.#book.set(row, held)
-    // a copy: what came in is part of a larger chunk
     const value = rowCodec.encode({ envelope: record.envelope, ...ages })
-    const before = this.#writing.get(row) ?? Promise.resolve()
-    const write = Promise.all([before.catch(() => undefined), datastore.put(keyOf(row), value)]).then(() => undefined)
+    const before = this.#writing.get(row)
+    const write = (async () => {
+      await before?.catch(() => undefined) // whoever waits for that one hears of it
+      try {
+        await datastore.put(keyOf(row), value)
+      } catch (cause) {
+        await this.#fallBack(row, held)
+        throw new MusterError('data-not-writable', 'a record is not on disk', { cause })
+      }
+    })()
     this.#writing.set(row, write)
     try {
       await write
-    } catch (thrown) {
-      if (this.#writing.get(row) === write) await this.#fallBack(row)
-      throw new MusterError('data-not-writable', 'a record is not on disk', { cause: thrown })
     } finally {
       if (this.#writing.get(row) === write) this.#writing.delete(row)
     }
@@ -208,27 +214,35 @@ export class Shelf {
     return { outcome: 'stored' }
   }
 
-  /** The disk did not take it: what it has counts. */
-  async #fallBack(row: string): Promise<void> {
-    this.#book.delete(row)
+  /** The disk did not take a record: what it has counts, unless a newer one is on its way. */
+  async #fallBack(row: string, failed: Held): Promise<void> {
+    let onDisk: Held | undefined
     try {
       const { envelope, ...ages } = rowCodec.decode(await this.#needs.datastore.get(keyOf(row)))
-      this.#book.set(row, heldOf(peekRecord(envelope), ages))
+      onDisk = heldOf(peekRecord(envelope), ages)
     } catch {
       // it has none, or cannot be read either: nothing is held
     }
+    const now = this.#book.get(row)
+    if (now === undefined || compareVersions(now, failed) !== 0) return
+    if (onDisk === undefined) this.#book.delete(row)
+    else this.#book.set(row, onDisk)
   }
 
   /** What is on disk, once it is. */
   async #read(row: string): Promise<Uint8Array | undefined> {
-    await this.#writing.get(row)?.catch(() => undefined)
-    try {
-      return rowCodec.decode(await this.#needs.datastore.get(keyOf(row))).envelope
-    } catch (thrown) {
-      if (this.#book.get(row) === undefined) return undefined // swept meanwhile
-      this.#needs.log.error({ err: asError(thrown), row }, 'a record on disk is not readable')
-      this.#book.delete(row)
-      return undefined
+    for (;;) {
+      await this.#writing.get(row)?.catch(() => undefined) // whoever wrote hears of it
+      const held = this.#book.get(row)
+      if (held === undefined) return undefined
+      try {
+        return rowCodec.decode(await this.#needs.datastore.get(keyOf(row))).envelope
+      } catch (thrown) {
+        if (this.#book.get(row) !== held || this.#writing.has(row)) continue // replaced or swept meanwhile
+        this.#needs.log.error({ err: asError(thrown), row }, 'a record on disk is not readable')
+        this.#book.delete(row)
+        return undefined
+      }
     }
   }
 }

@@ -1,7 +1,6 @@
 import type { PeerId } from '../core/address.ts'
 import { equalBytes } from '../core/bytes.ts'
 import type { Unseal } from '../node/port.ts'
-import { MIN_ANSWERS } from './limits.ts'
 import { compareRecords, peekRecord, proveRecord, type SignedRecord } from './record.ts'
 
 /** What the nodes asked so far have given for one place, and which of it counts. */
@@ -74,11 +73,6 @@ export class Tally {
     } catch {
       return undefined // it is counted
     }
-  }
-
-  /** True once `quorum` nodes gave the best, and enough were asked for it to be the newest. */
-  hasQuorum(quorum: number): boolean {
-    return this.holders >= quorum && this.answers >= Math.max(MIN_ANSWERS, quorum)
   }
 
   /** Nodes that answered without the best: they have an older one, or none. */

@@ -9,6 +9,8 @@ export interface Walk {
   readonly clock: Clock
   readonly frontier: Frontier
   readonly signal: AbortSignal
+  /** How many are asked at once. */
+  readonly parallel?: number
   /** Asks one node; resolves with those it names. A failure counts as that node's. */
   ask(node: PeerAddress): Promise<readonly NamedNode[]>
   /** True once nobody else needs to be asked. */
@@ -18,7 +20,7 @@ export interface Walk {
 }
 
 /** Asks node after node, several at once, until enough is known or nobody is left. Rejects with the signal's reason. */
-export async function walk({ clock, frontier, signal, ask, isEnough, canLeaveSlow }: Walk): Promise<void> {
+export async function walk({ clock, frontier, signal, parallel, ask, isEnough, canLeaveSlow }: Walk): Promise<void> {
   const deadlines = new Deadlines(clock)
   let wake = Promise.withResolvers<void>()
   const onAbort = (): void => wake.resolve()
@@ -45,7 +47,7 @@ export async function walk({ clock, frontier, signal, ask, isEnough, canLeaveSlo
     for (;;) {
       signal.throwIfAborted()
       if (isEnough()) return
-      for (let node = frontier.next(); node !== undefined; node = frontier.next()) start(node)
+      for (let node = frontier.next(parallel); node !== undefined; node = frontier.next(parallel)) start(node)
       if (frontier.isThrough && (frontier.slow === 0 || canLeaveSlow())) return
       await wake.promise
       wake = Promise.withResolvers<void>()

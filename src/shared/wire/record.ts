@@ -20,6 +20,8 @@ export const MAX_RECORD_FRAME_BYTES = 40_960
 
 /** Bytes of a place: a position among the Kademlia ids. */
 export const PLACE_BYTES = 32
+/** Bytes of a sha2-256. */
+const DIGEST_BYTES = 32
 const MAX_ADDRESS_BYTES = 128
 
 /** Which rule a key follows. Numbers on the wire. */
@@ -64,8 +66,12 @@ const storeSchema = {
 
 const offerCodec = codec({
   place: { id: 1, type: 'bytes', max: PLACE_BYTES, required: true },
+  /** As in the record… */
   sequence: { id: 2, type: 'uint64', required: true },
-  issuedMs: { id: 3, type: 'uint64', required: true }
+  issuedMs: { id: 3, type: 'uint64', required: true },
+  expiresMs: { id: 4, type: 'uint64', required: true },
+  /** …and the sha2-256 of its payload. */
+  digest: { id: 5, type: 'bytes', max: DIGEST_BYTES, required: true }
 })
 
 const offersSchema = {
