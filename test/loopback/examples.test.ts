@@ -44,8 +44,8 @@ async function linesOf(name: string): Promise<string[]> {
 }
 
 describe('examples', () => {
-  it('are these five, under 60 lines each, and import what a user of the package imports', () => {
-    assert.deepEqual(examples, ['ask.ts', 'chat.ts', 'presence.ts', 'send-file.ts', 'worker.ts'])
+  it('are these six, under 60 lines each, and import what a user of the package imports', () => {
+    assert.deepEqual(examples, ['ask.ts', 'chat.ts', 'presence.ts', 'records.ts', 'send-file.ts', 'worker.ts'])
     for (const name of examples) {
       const source = readFileSync(`${root}examples/${name}`, 'utf8')
       assert.ok(source.trimEnd().split('\n').length < 60, name)
@@ -92,6 +92,20 @@ describe('examples', () => {
     assert.match(lines[2] ?? '', /here: ana, ben, eva$/)
     assert.match(lines[3] ?? '', /^- ana \(goodbye\) +here: ben, eva$/)
     assert.match(lines[4] ?? '', /^- ben \(goodbye\) +here: eva$/)
+  })
+
+  it('records.ts writes, watches and deletes', async () => {
+    assert.deepEqual(await linesOf('records.ts'), [
+      "menu: { soup: 'leek' } by ben",
+      'status: stored by others',
+      'status: refused',
+      'ben sees: cooking',
+      'ben sees: eating',
+      'ben sees: nothing any more',
+      'recipe: a recipe',
+      'eva: has the recipe, too',
+      'status: deleted for everybody'
+    ])
   })
 
   it('send-file.ts sends a file, and hears that it is there', async () => {

@@ -7,6 +7,7 @@ import { ackCodec, broadcastCodec, pubsubCodec } from '../../src/shared/wire/bro
 import type { Codec } from '../../src/shared/wire/codec.ts'
 import { historyFrameCodec } from '../../src/shared/wire/history.ts'
 import { decodeMessageFrame, encodeMessageFrame, messageFrameCodec } from '../../src/shared/wire/message.ts'
+import { recordCodec, recordFrameCodec } from '../../src/shared/wire/record.ts'
 import { streamFrameCodec } from '../../src/shared/wire/stream.ts'
 import { MAX_MEMBERS_PER_ANSWER, memberRecordCodec, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 
@@ -123,12 +124,50 @@ const pubsub = message(
   ['from', 'data', 'seqno', 'topic']
 )
 
+const place = fc.uint8Array({ maxLength: 32 })
+const count64 = fc.maxSafeNat()
+const record = message(
+  {
+    kind: count,
+    key: fc.uint8Array({ maxLength: 256 }),
+    sequence: count64,
+    issuedMs: count64,
+    expiresMs: count64,
+    valueKind: count,
+    value: envelope
+  },
+  ['kind', 'key', 'sequence', 'issuedMs', 'expiresMs']
+)
+const closer = fc.array(
+  message({ peerId: text(64), addresses: fc.array(text(128), { maxLength: 8 }) }, ['peerId', 'addresses']),
+  { maxLength: 20 }
+)
+const offer = message({ place, sequence: count64, issuedMs: count64, expiresMs: count64, digest: place }, [
+  'place',
+  'sequence',
+  'issuedMs',
+  'expiresMs',
+  'digest'
+])
+const recordFrame = fc.oneof(
+  fc.record({ find: message({ id: count, place, watch: fc.boolean() }, ['id', 'place']) }),
+  fc.record({ store: message({ id: count, envelope, wantsCloser: fc.boolean() }, ['id', 'envelope']) }),
+  fc.record({ offers: message({ id: count, records: fc.array(offer, { maxLength: 256 }) }, ['id', 'records']) }),
+  fc.record({ found: message({ id: count, envelope, closer }, ['id', 'closer']) }),
+  fc.record({ stored: message({ id: count, refusal: text(32), newer: envelope, closer }, ['id', 'closer']) }),
+  fc.record({ wanted: message({ id: count, places: fc.array(place, { maxLength: 256 }) }, ['id', 'places']) }),
+  fc.record({ changed: message({ envelope }, ['envelope']) }),
+  fc.record({ refusal: message({ id: count, code: text(32) }, ['id', 'code']) })
+)
+
 describe('the .proto files say the same as the code', () => {
   agree('a member record', 'topic.proto', 'muster.topic.v1.MemberRecord', memberRecordCodec, memberRecord)
   agree('a topic frame', 'topic.proto', 'muster.topic.v1.TopicFrame', topicFrameCodec, topicFrame)
   agree('a message frame', 'message.proto', 'muster.message.v2.MessageFrame', messageFrameCodec, messageFrame)
   agree('a stream frame', 'stream.proto', 'muster.stream.v1.StreamFrame', streamFrameCodec, streamFrame)
   agree('a history frame', 'history.proto', 'muster.history.v1.HistoryFrame', historyFrameCodec, historyFrame)
+  agree('a record', 'records.proto', 'muster.records.v1.Record', recordCodec, record)
+  agree('a record frame', 'records.proto', 'muster.records.v1.RecordFrame', recordFrameCodec, recordFrame)
   agree('a broadcast', 'broadcast.proto', 'muster.broadcast.v1.Broadcast', broadcastCodec, broadcast)
   agree('an acknowledgement', 'broadcast.proto', 'muster.broadcast.v1.Ack', ackCodec, ack)
   agree('a pubsub message', 'broadcast.proto', 'muster.broadcast.v1.PubsubMessage', pubsubCodec, pubsub)
