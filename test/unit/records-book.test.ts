@@ -63,7 +63,7 @@ describe('the book of held records', () => {
     .map(({ kind, at, ...held }) => ({ kind, row: `row ${at}`, held: { ...held, kind: KINDS[at % 2] ?? 'open' } }))
   const full = ({ author, kind, bytes }: Pick<Held, 'author' | 'kind' | 'bytes'>): Held => ({
     ...{ author, kind, bytes, place: new Uint8Array(32), digest: new Uint8Array(32) },
-    ...{ sequence: 1, issuedMs: 1, expiresMs: 2, receivedMs: 1, heldUntilMs: 2, heardMs: 1 }
+    ...{ sequence: 1, issuedMs: 1, expiresMs: 2, receivedMs: 1, heldUntilMs: 2, heardMs: 1, saidMs: 1 }
   })
 
   it('adds up as a list does, and takes what the limits leave room for', () => {

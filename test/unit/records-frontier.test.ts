@@ -107,7 +107,8 @@ describe('the frontier of a walk', () => {
             frontier.closest().map(({ peerId }) => peerId),
             model.closest()
           )
-          assert.equal(frontier.slow, [...model.states.values()].filter(state => state === 'slow').length)
+          const count = (wanted: string): number => [...model.states.values()].filter(state => state === wanted).length
+          assert.equal(frontier.canLeaveSlow, count('answered') >= 2 * count('slow'))
         }
       })
     )

@@ -49,7 +49,10 @@ export function peerRecords(records: SharedRecords, self: PeerId): Records {
       return await put(full, undefined, options)
     },
     async *watch(key, { signal = new AbortController().signal } = {}) {
-      for await (const record of records.watch(keyOf(key, self), signal)) yield versionOf(record)
+      for await (const record of records.watch(keyOf(key, self), signal)) {
+        const version = readable(record)
+        if (version !== undefined) yield version
+      }
     },
     async list() {
       const own = await records.own()
@@ -121,4 +124,13 @@ function decoded(value: NonNullable<SignedRecord['value']>): Value {
     throw new MusterError('record-invalid', 'the author signed a value of a kind this version does not know')
   }
   return read.value
+}
+
+/** Undefined for what its author signed though it is no value: on an open key anybody may. */
+function readable(record: SignedRecord): RecordVersion | undefined {
+  try {
+    return versionOf(record)
+  } catch {
+    return undefined
+  }
 }

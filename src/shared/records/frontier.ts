@@ -102,11 +102,6 @@ export class Frontier {
       .map(({ node }) => node)
   }
 
-  /** True when fewer than k nodes that may live are closer. */
-  isNear(peerId: PeerId): boolean {
-    return this.#nearest().some(({ node }) => node.peerId === peerId)
-  }
-
   /** The k closest that have neither failed nor been slow. */
   #nearest(): Candidate[] {
     const near: Candidate[] = []

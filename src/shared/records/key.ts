@@ -86,7 +86,8 @@ export function normalName(name: unknown): string {
 export function normalCid(text: unknown): string {
   try {
     const cid = CID.parse(String(text))
-    const isOurs = Object.values(CODEC).includes(cid.code) && cid.multihash.code === SHA2_256
+    const isOurs =
+      Object.values(CODEC).includes(cid.code) && cid.multihash.code === SHA2_256 && cid.multihash.size === 32
     if (cid.version === 1 && isOurs) return cid.toString()
   } catch (cause) {
     throw new MusterError('key-invalid', `${JSON.stringify(text)} is no content key: bafkrei… or bagaaiera…`, { cause })

@@ -26,6 +26,8 @@ export const MAX_CANDIDATES = 400
 export const SLOW_NODE_MS = 500
 /** Milliseconds until a node that does not answer is given up. */
 export const NODE_TIMEOUT_MS = 4_000
+/** Milliseconds after which a stream to a node that was asked nothing is closed; a watch asks every minute. */
+export const LINE_IDLE_MS = 5 * 60_000
 /** Milliseconds a read or write may take when the caller sets nothing. */
 export const RECORD_DEADLINE_MS = 10_000
 
@@ -58,8 +60,8 @@ export const MAX_RECORD_STREAMS_PER_CONNECTION = 2
 export const MAX_REQUESTS_UNDER_WAY = 64
 /** Changes on their way to one who watches; more, and its stream is given up: it does not read. */
 export const MAX_UNSENT_CHANGES = 64
-/** Keys one peer may watch here. */
-export const MAX_WATCHES_PER_PEER = 64
+/** Keys that may be watched over one stream. */
+export const MAX_WATCHES_PER_STREAM = 64
 /** Milliseconds a watch lasts unless it is asked for again. */
 export const WATCH_MS = 2 * 60_000
 /** Changes of watched keys heard from one holder, a second… */

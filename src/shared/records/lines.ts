@@ -6,7 +6,7 @@ import { Scope } from '../core/lifecycle.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { Channel, Node } from '../node/port.ts'
 import { MAX_RECORD_FRAME_BYTES, RECORD_PROTOCOL, type RecordFrame, recordFrameCodec } from '../wire/record.ts'
-import { NODE_TIMEOUT_MS } from './limits.ts'
+import { LINE_IDLE_MS, NODE_TIMEOUT_MS } from './limits.ts'
 
 type Frame<K extends keyof RecordFrame> = NonNullable<RecordFrame[K]>
 type Question<K extends keyof RecordFrame> = Omit<Frame<K>, 'id'>
@@ -36,6 +36,7 @@ export class Lines {
   constructor(needs: LinesNeeds) {
     this.#needs = needs
     this.#deadlines = new Deadlines(needs.clock)
+    this.#scope.defer(needs.clock.every(LINE_IDLE_MS, () => void this.#closeIdle()))
     this.#scope.defer(async () => {
       for (const line of await Promise.allSettled(this.#lines.values())) {
         if (line.status === 'fulfilled') line.value.channel.abort(new MusterError('closed'))
@@ -60,6 +61,16 @@ export class Lines {
 
   close(): Promise<void> {
     return this.#scope.close()
+  }
+
+  /** A stream nobody needs would keep its connection from being closed to make room. */
+  async #closeIdle(): Promise<void> {
+    for (const [peerId, opening] of [...this.#lines]) {
+      const line = await opening.catch(() => undefined) // it could not be opened: whoever asked has heard
+      if (line === undefined || !line.isIdle) continue
+      this.#lines.delete(peerId)
+      line.channel.close().catch(() => undefined) // it is gone already
+    }
   }
 
   #open(target: PeerAddress): Promise<Line> {
@@ -98,6 +109,7 @@ class Line {
   readonly #asked = new Map<number, Asked>()
   readonly #onChanged: (envelope: Uint8Array) => void
   #lastId = 0
+  #isUsed = true
 
   constructor(channel: Channel, deadlines: Deadlines, onChanged: (envelope: Uint8Array) => void) {
     this.channel = channel
@@ -106,7 +118,15 @@ class Line {
     void this.#read()
   }
 
+  /** Nothing was asked since this was looked at last. */
+  get isIdle(): boolean {
+    const isIdle = !this.#isUsed && this.#asked.size === 0
+    this.#isUsed = false
+    return isIdle
+  }
+
   ask<K extends keyof Answers>(kind: K, question: Question<K>): Promise<Frame<Answers[K]>> {
+    this.#isUsed = true
     this.#lastId = (this.#lastId % 0xffff_ffff) + 1
     const id = this.#lastId
     const answer = Promise.withResolvers<never>()

@@ -43,7 +43,11 @@ export class OwnRecords {
         const record = peekRecord(envelope)
         this.#records.set(hexOf(record.place), { record, renewMs, saidMs, stored })
       } catch (thrown) {
-        this.#log.error({ err: asError(thrown), key: key.toString() }, 'a record of our own is not readable')
+        this.#log.error(
+          { err: asError(thrown), key: key.toString() },
+          'a record of our own is not readable and was dropped'
+        )
+        await this.#datastore.delete(key)
       }
     }
   }

@@ -7,7 +7,7 @@ import { Frontier } from './frontier.ts'
 import { placeOf, type RecordKey } from './key.ts'
 import * as limits from './limits.ts'
 import type { Lines } from './lines.ts'
-import type { OwnRecords } from './own.ts'
+import type { OwnRecord, OwnRecords } from './own.ts'
 import type { SignedRecord } from './record.ts'
 import type { Seen } from './seen.ts'
 import type { Shelf } from './shelf.ts'
@@ -61,12 +61,14 @@ export class Reader {
     const { node, lines, shelf, own, seen, unseal, clock } = this.#needs
     const place = placeOf(key)
     const tally = new Tally(place, unseal, () => clock.now())
-    const ours = own.get(place)?.record
+    const ours = confirmed(own.get(place))
     for (const known of [seen.get(place), ours]) if (known !== undefined) tally.know(known)
     const held = await shelf.get(place)
     if (held !== undefined) await tally.take(node.peerId, held)
     const frontier = new Frontier(place, node.peerId, node.dht.closest(place, limits.REPLICAS))
-    let asked = 0
+    // what is stored under its own hash proves itself
+    const isProven = (): boolean =>
+      key.kind === 'content' && tally.best !== undefined && tally.best.expiresMs > clock.now()
     try {
       await walk({
         clock,
@@ -75,21 +77,22 @@ export class Reader {
         parallel: limits.MIN_ANSWERS,
         ask: async target => {
           const answer = await lines.ask(target, 'find', { place, ...(watch ? { watch } : {}) }, signal)
-          asked++
           await tally.take(target.peerId, answer.envelope)
           return answer.closer
         },
-        isEnough: () => tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS))
+        isEnough: () =>
+          isProven() || (tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS)))
       })
     } catch (thrown) {
       // what is valid and was found in time is an answer, with few holders
       if (!isMusterError(thrown, 'timed-out') || tally.answers === 0) throw asMusterError(thrown, 'aborted')
     }
     const { best, holders, answers, invalid } = tally
-    if (answers === 0 && ours === undefined) throw new MusterError('unreachable', 'no node could be asked')
+    if (answers === 0 && ours === undefined && !isProven())
+      throw new MusterError('unreachable', 'no node could be asked')
     if (best === undefined) {
-      if (invalid > 0 && invalid >= Math.min(quorum, asked)) {
-        throw new MusterError('record-invalid', `${invalid} of ${asked} nodes gave something that is no record`)
+      if (invalid > 0 && 2 * invalid > answers) {
+        throw new MusterError('record-invalid', `${invalid} of ${answers} nodes gave something that is no record`)
       }
       return undefined
     }
@@ -108,4 +111,9 @@ export class Reader {
         .catch(() => undefined) // the next read, or the next republishing, tries again
     }
   }
+}
+
+/** One of our own that others have: what is being written, or was cut off, is not read before. */
+function confirmed(own: OwnRecord | undefined): SignedRecord | undefined {
+  return own !== undefined && own.stored > 0 ? own.record : undefined
 }

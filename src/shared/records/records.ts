@@ -5,7 +5,7 @@ import { asMusterError, isMusterError, MusterError } from '../core/errors.ts'
 import { build, type Closable, type Scope } from '../core/lifecycle.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { type Random, systemRandom } from '../core/random.ts'
-import { anySignal, deadlineBy } from '../core/signals.ts'
+import { anySignal, deadlineBy, raceSignal } from '../core/signals.ts'
 import type { Node, Unseal, WaitOptions } from '../node/port.ts'
 import type { Table } from '../store/port.ts'
 import type { BookLimits } from './book.ts'
@@ -166,25 +166,28 @@ class LiveRecords implements Records {
       validityMs = value === undefined ? limits.MAX_RECORD_VALIDITY_MS : limits.RECORD_VALIDITY_MS,
       renew = false
     } = options
-    return await this.#inTurn(hexOf(placeOf(key)), async () => {
-      using limit = deadlineBy(
-        this.#clock,
-        options.timeoutMs ?? limits.RECORD_DEADLINE_MS,
-        'storing a record',
-        this.signal,
-        options.signal
-      )
-      try {
-        await this.#someone(limit.signal)
-        const put = await this.#writer.write({ key, value, validityMs, renew }, limit.signal)
-        this.#watching.tell(put.record)
-        this.#needs.onOperation?.('put', 'ok')
-        return put
-      } catch (thrown) {
-        this.#needs.onOperation?.('put', 'failed')
-        throw asMusterError(thrown, 'unreachable')
-      }
+    using limit = deadlineBy(
+      this.#clock,
+      options.timeoutMs ?? limits.RECORD_DEADLINE_MS,
+      'storing a record',
+      this.signal,
+      options.signal
+    )
+    const { signal } = limit
+    const writing = this.#inTurn(hexOf(placeOf(key)), async () => {
+      signal.throwIfAborted()
+      await this.#someone(signal)
+      return await this.#writer.write({ key, value, validityMs, renew }, signal)
     })
+    try {
+      const put = await raceSignal(writing, signal)
+      this.#watching.tell(put.record)
+      this.#needs.onOperation?.('put', 'ok')
+      return put
+    } catch (thrown) {
+      this.#needs.onOperation?.('put', 'failed')
+      throw asMusterError(thrown, 'unreachable')
+    }
   }
 
   async get(key: RecordKey, options: GetOptions = {}): Promise<Found | undefined> {
@@ -204,7 +207,9 @@ class LiveRecords implements Records {
     using both = anySignal(signal, this.signal)
     const look = async (): Promise<SignedRecord | undefined> =>
       (await this.#read(key, { signal: both.signal }, true))?.record
-    yield* this.#watching.watch(placeOf(key), look, both.signal)
+    for await (const record of this.#watching.watch(placeOf(key), look, both.signal)) {
+      if (record.expiresMs > this.#clock.now()) yield record
+    }
   }
 
   async own(): Promise<readonly OwnRecord[]> {

@@ -7,7 +7,7 @@ import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Node } from '../node/port.ts'
 import { compareDistance, type Position, positionOf } from '../node/position.ts'
-import { MAX_OFFERS, type RecordFrame } from '../wire/record.ts'
+import type { RecordFrame } from '../wire/record.ts'
 import type { Held } from './book.ts'
 import * as limits from './limits.ts'
 import type { Lines } from './lines.ts'
@@ -23,7 +23,10 @@ export interface ReplicatorNeeds {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
-  publish(record: SignedRecord, signal: AbortSignal): Promise<{ readonly stored: readonly PeerId[] }>
+  publish(
+    record: SignedRecord,
+    signal: AbortSignal
+  ): Promise<{ readonly stored: readonly PeerId[]; readonly newer: SignedRecord | undefined }>
   /** Signs a record anew, and publishes it. */
   renew(own: OwnRecord): Promise<void>
 }
@@ -74,7 +77,7 @@ export class Replicator {
   }
 
   async #sayOwn(isAll: boolean): Promise<void> {
-    const { own, clock, publish, renew, log } = this.#needs
+    const { own, clock, log } = this.#needs
     for (const each of own.all()) {
       this.#signal.throwIfAborted()
       const now = clock.now()
@@ -85,11 +88,8 @@ export class Replicator {
       }
       const third = (record.expiresMs - record.issuedMs) / 3
       try {
-        if (each.renewMs !== undefined && now >= record.expiresMs - third) await renew(each)
-        else if (isAll || now >= each.saidMs + third) {
-          const { stored } = await publish(record, this.#signal)
-          // it may have been replaced meanwhile
-          if (own.get(record.place) === each) await own.set({ ...each, saidMs: now, stored: stored.length })
+        if (isAll || now >= each.saidMs + third || (each.renewMs !== undefined && now >= record.expiresMs - third)) {
+          await this.#say(each, now)
         }
       } catch (thrown) {
         this.#signal.throwIfAborted()
@@ -97,6 +97,17 @@ export class Replicator {
         log.debug({ err: thrown }, 'a record of our own was not said again') // the next tick tries again
       }
     }
+  }
+
+  async #say(each: OwnRecord, now: number): Promise<void> {
+    const { own, publish, renew } = this.#needs
+    const { record, renewMs } = each
+    const { stored, newer } = await publish(record, this.#signal)
+    if (own.get(record.place) !== each) return // replaced meanwhile
+    // somebody else has written the key since: it is theirs now
+    if (newer !== undefined && newer.author !== record.author) return await own.delete(record.place)
+    await own.set({ ...each, saidMs: now, stored: stored.length })
+    if (renewMs !== undefined && now >= record.expiresMs - (record.expiresMs - record.issuedMs) / 3) await renew(each)
   }
 
   async #sayHeld(isAll: boolean): Promise<void> {
@@ -107,15 +118,17 @@ export class Replicator {
       .slice(0, limits.MAX_REPUBLISHED_PER_TICK)
     for (let at = 0; at < due.length; at += limits.REPUBLISH_BATCH) {
       const byTarget = new Map<PeerId, { readonly target: PeerAddress; readonly records: Held[] }>()
-      for (const [row, held] of due.slice(at, at + limits.REPUBLISH_BATCH)) {
+      const batch = due.slice(at, at + limits.REPUBLISH_BATCH)
+      for (const [, held] of batch) {
         for (const target of node.dht.closest(held.place, limits.REPLICAS)) {
           const offer = byTarget.get(target.peerId) ?? { target, records: [] }
           byTarget.set(target.peerId, offer)
           offer.records.push(held)
         }
-        shelf.said(row)
       }
-      for (const { target, records } of byTarget.values()) await this.#offer(target, records)
+      let isHeard = false
+      for (const { target, records } of byTarget.values()) if (await this.#offer(target, records)) isHeard = true
+      if (isHeard) for (const [row] of batch) shelf.said(row)
     }
   }
 
@@ -128,11 +141,13 @@ export class Replicator {
     const held = [...shelf.rows()].map(([, each]) => each).filter(({ expiresMs }) => expiresMs > now)
     // with many, only what it stands closer to than this node, which is as good as always offered by some holder
     const ours = held.length > limits.MAX_RANKED_OFFERS ? positionOf(node.peerId) : undefined
-    const records = held.filter(({ place }) => {
-      const last = ours ?? this.#farthest(place)
-      return last === undefined || compareDistance(place, theirs, last) <= 0
-    })
-    await this.#offer({ peerId, addresses: [] }, records)
+    for (let at = 0; at < held.length; at += limits.REPUBLISH_BATCH) {
+      const records = held.slice(at, at + limits.REPUBLISH_BATCH).filter(({ place }) => {
+        const last = ours ?? this.#farthest(place)
+        return last === undefined || compareDistance(place, theirs, last) <= 0
+      })
+      if (!(await this.#offer({ peerId, addresses: [] }, records))) return
+    }
   }
 
   /** Where the last of the k closest known nodes stands; undefined when fewer are known. */
@@ -141,23 +156,23 @@ export class Replicator {
     return last === undefined ? undefined : positionOf(last.peerId)
   }
 
-  /** Offers records by their versions, and brings those that are wanted. Never rejects: whoever fails is offered them again. */
-  async #offer(target: PeerAddress, records: readonly Held[]): Promise<void> {
+  /** Offers records by their versions, and brings those that are wanted; false when the other side does not go on. */
+  async #offer(target: PeerAddress, records: readonly Held[]): Promise<boolean> {
     const { lines, shelf, log } = this.#needs
+    if (records.length === 0) return true
     try {
-      for (let at = 0; at < records.length; at += MAX_OFFERS) {
-        const offers = records.slice(at, at + MAX_OFFERS)
-        const { places } = await lines.ask(target, 'offers', { records: offers.map(offerOf) }, this.#signal)
-        const offered = new Set(offers.map(({ place }) => hexOf(place)))
-        for (const place of places) {
-          if (!offered.has(hexOf(place))) continue // not what was offered
-          const envelope = await shelf.get(place)
-          if (envelope !== undefined) await lines.ask(target, 'store', { envelope }, this.#signal)
-        }
+      const { places } = await lines.ask(target, 'offers', { records: records.map(offerOf) }, this.#signal)
+      const offered = new Set(records.map(({ place }) => hexOf(place)))
+      for (const place of places) {
+        if (!offered.delete(hexOf(place))) continue // not what was offered, or wanted twice
+        const envelope = await shelf.get(place)
+        if (envelope !== undefined) await lines.ask(target, 'store', { envelope }, this.#signal)
       }
+      return true
     } catch (thrown) {
       if (!isMusterError(thrown)) throw thrown
-      log.debug({ err: thrown, peerId: target.peerId }, 'records not handed over')
+      log.debug({ err: thrown, peerId: target.peerId }, 'records not handed over') // they are offered again
+      return false
     }
   }
 }

@@ -1,3 +1,4 @@
+import { asError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Unseal } from '../node/port.ts'
 import type { Table } from '../store/port.ts'
@@ -8,18 +9,23 @@ import { envelopeOf } from './shelf.ts'
 export async function salvage({ damage, datastore }: Table, unseal: Unseal, now: number, log: Log): Promise<void> {
   if (damage === undefined) return
   let [saved, lost] = [0, 0]
-  for await (const { key, value } of damage.rows()) {
-    try {
-      await openRecord(envelopeOf(value), unseal, now)
-      await datastore.put(key, value)
-      saved++
-    } catch {
-      lost++ // it is counted, and said
+  let err: Error | undefined
+  try {
+    for await (const { key, value } of damage.rows()) {
+      try {
+        await openRecord(envelopeOf(value), unseal, now)
+        await datastore.put(key, value)
+        saved++
+      } catch {
+        lost++ // it is counted, and said
+      }
     }
+  } catch (thrown) {
+    err = asError(thrown) // nothing more is readable: the node goes on, and the damaged files stay where they are
   }
   const { what, movedTo } = damage
   log.error(
-    { saved, lost, what, movedTo },
+    { saved, lost, what, movedTo, ...(err === undefined ? {} : { err }) },
     'records: damaged rows were left out, and what cannot be counted is lost; others bring back what they hold'
   )
 }

@@ -103,7 +103,7 @@ export class Shelf {
     }
   }
 
-  /** The record at a place that is on disk and not deleted by time; expired ones are shown to nobody. */
+  /** The record at a place, once it is on disk; an expired one, too, as long as something older could come back. */
   async get(place: Uint8Array): Promise<Uint8Array | undefined> {
     const row = hexOf(place)
     const held = this.#book.get(row)

@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { TokenBuckets } from '../node/buckets.ts'
 import type { Unseal } from '../node/port.ts'
 import * as limits from './limits.ts'
-import { compareRecords, openRecord, peekRecord, type SignedRecord } from './record.ts'
+import { compareRecords, peekRecord, proveRecord, type SignedRecord } from './record.ts'
 
 /** Milliseconds between two reads of a watch; pushes come at once. */
 const POLL_MS = limits.WATCH_MS / 2
@@ -34,9 +34,10 @@ export class Watching {
   /** A node tells of a change; resolves with the record when it is one that somebody waits for. */
   async hear(from: PeerId, envelope: Uint8Array): Promise<SignedRecord | undefined> {
     try {
-      if (!this.#listeners.has(hexOf(peekRecord(envelope).place))) return undefined
       if (!this.#pushes.take(from, this.#clock.now())) return undefined // it is read from time to time as well
-      return await openRecord(envelope, this.#unseal, this.#clock.now())
+      const claimed = peekRecord(envelope)
+      if (!this.#listeners.has(hexOf(claimed.place))) return undefined
+      return await proveRecord(claimed, this.#unseal, this.#clock.now())
     } catch {
       return undefined // rubbish from one holder: the others tell, too
     }

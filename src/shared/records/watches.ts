@@ -1,7 +1,7 @@
 import { hexOf } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Channel } from '../node/port.ts'
-import { MAX_WATCHES_PER_PEER, WATCH_MS } from './limits.ts'
+import { MAX_WATCHES_PER_STREAM, WATCH_MS } from './limits.ts'
 
 /** Who wants to be told of changes at which place: a lease, so that whoever has forgotten it is forgotten, too. */
 export class Watches {
@@ -18,7 +18,10 @@ export class Watches {
   add(channel: Channel, place: Uint8Array): void {
     const row = hexOf(place)
     const places = this.#counts.get(channel) ?? new Set()
-    if (!places.has(row) && places.size >= MAX_WATCHES_PER_PEER) return
+    if (!places.has(row) && places.size >= MAX_WATCHES_PER_STREAM) {
+      for (const old of places) if (this.#isOver(channel, old)) this.#remove(channel, old)
+      if (places.size >= MAX_WATCHES_PER_STREAM) return
+    }
     places.add(row)
     this.#counts.set(channel, places)
     const channels = this.#places.get(row) ?? new Map<Channel, number>()
@@ -28,14 +31,18 @@ export class Watches {
 
   of(place: Uint8Array): Channel[] {
     const row = hexOf(place)
-    for (const [channel, untilMs] of this.#places.get(row) ?? []) {
-      if (untilMs <= this.#clock.now()) this.#remove(channel, row)
+    for (const channel of [...(this.#places.get(row)?.keys() ?? [])]) {
+      if (this.#isOver(channel, row)) this.#remove(channel, row)
     }
     return [...(this.#places.get(row)?.keys() ?? [])]
   }
 
   drop(channel: Channel): void {
     for (const row of this.#counts.get(channel) ?? []) this.#remove(channel, row)
+  }
+
+  #isOver(channel: Channel, row: string): boolean {
+    return (this.#places.get(row)?.get(channel) ?? 0) <= this.#clock.now()
   }
 
   #remove(channel: Channel, row: string): void {

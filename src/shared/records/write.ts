@@ -1,7 +1,7 @@
 import type { PeerAddress, PeerId } from '../core/address.ts'
 import { equalBytes } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
-import { isMusterError, MusterError } from '../core/errors.ts'
+import { MusterError } from '../core/errors.ts'
 import type { Node, Unseal } from '../node/port.ts'
 import { compareDistance, positionOf } from '../node/position.ts'
 import { Frontier } from './frontier.ts'
@@ -77,17 +77,17 @@ export class Writer {
       const record = await signRecord(node, { key, sequence, issuedMs, expiresMs: issuedMs + validityMs, value })
       const renewMs = renew ? validityMs : undefined
       await own.set({ record, renewMs, saidMs: 0, stored: 0 }) // killed from here on, it is said after the next start
-      const { stored, newer, refusals } = await this.publish(record, signal).catch(async thrown => {
-        if (isMusterError(thrown, 'unreachable')) await this.#takeBack(record, before)
-        throw thrown
-      })
-      if (newer !== undefined && key.kind !== 'content' && tries < MAX_TRIES) {
+      const { stored, newer, refusals } = await this.publish(record, signal)
+      if (newer !== undefined && key.kind !== 'content') {
         newest = newer
-        continue
+        if (tries < MAX_TRIES) continue
       }
       if (stored.length === 0) {
         await this.#takeBack(record, before)
         throw notStored(refusals)
+      }
+      if (newer !== undefined && key.kind !== 'content') {
+        throw new MusterError('refused', 'others write the key at the same time, and newer ones: try again')
       }
       await own.set({ record, renewMs, saidMs: now, stored: stored.length })
       seen.add(record)
@@ -133,6 +133,7 @@ export class Writer {
     await Promise.allSettled(missing.map(target => store(target, false)))
     signal.throwIfAborted()
     const last = closest[limits.REPLICAS - 1]
+    if (stored.size === 0) return { stored: [], newer, refusals } // not here alone either: the caller hears that it failed
     if (last === undefined || compareDistance(place, positionOf(node.peerId), positionOf(last.peerId)) < 0) {
       await shelf.take(envelope)
     }

@@ -7,7 +7,8 @@ import { type LevelState, readManifest } from './level-manifest.ts'
 import { checkLevelTable } from './level-table.ts'
 
 /**
- * Looks for damage in a closed LevelDB folder, reading only. Resolves with what is wrong, or undefined.
+ * Looks for damage in a closed LevelDB folder, reading only. Resolves with what is wrong, or undefined; rejects with the
+ * system's error when it cannot be read.
  *
  * LevelDB would open most damaged databases and say nothing: with a missing CURRENT it starts an empty one, a broken
  * log loses rows, tables are read without their checksums, and after a shortened MANIFEST it deletes the tables it no
@@ -24,8 +25,14 @@ export async function findLevelDamage(folder: string, log: Log): Promise<string 
     }
     return undefined
   } catch (thrown) {
+    if (isOfTheSystem(thrown)) throw thrown // no right to read, no file handles left: that says nothing about the files
     return asError(thrown).message
   }
+}
+
+function isOfTheSystem(thrown: unknown): boolean {
+  const { code } = thrown as NodeJS.ErrnoException
+  return code !== undefined && code !== 'ENOENT' && code !== 'EISDIR' && code !== 'ENOTDIR'
 }
 
 async function checkState(folder: string, names: ReadonlySet<string>): Promise<LevelState | undefined> {

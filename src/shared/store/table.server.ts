@@ -2,10 +2,11 @@ import { cp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { Key, type Pair } from 'interface-datastore'
-import { isMusterError } from '../core/errors.ts'
+import { isMusterError, type MusterError } from '../core/errors.ts'
 import type { Scope } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import { DurableDatastore } from './durable.server.ts'
+import { notWritable } from './folder.server.ts'
 import { findLevelDamage } from './level-check.server.ts'
 import { openLevel } from './level-open.server.ts'
 import type { Durability, Table } from './port.ts'
@@ -24,12 +25,16 @@ export async function openTable(
   const path = join(folder, name)
   const open = async (): Promise<DurableDatastore> =>
     scope.own(new DurableDatastore(await openLevel(folder, path), durability))
-  const what = await damageOf(path, log, open)
+  const what = await damageOf(path, log, open).catch(thrown => Promise.reject(asNotWritable(folder, thrown)))
   if (typeof what !== 'string') return { datastore: what }
   const movedTo = `${path}.damaged-${new Date().toISOString().replaceAll(':', '-')}`
   await rename(path, movedTo)
   log.error({ what, movedTo }, `the table ${name} is damaged: it was moved aside, and what is readable is taken over`)
   return { datastore: await open(), damage: { what, movedTo, rows: () => readableRows(movedTo) } }
+}
+
+function asNotWritable(folder: string, thrown: unknown): MusterError {
+  return isMusterError(thrown) ? thrown : notWritable(folder, thrown)
 }
 
 /** The open table, or what is wrong with it. */
