@@ -18,7 +18,7 @@ const library = new URL('../../src/index.ts', import.meta.url).href
 const folder = mkdtempSync(join(tmpdir(), 'muster-readme-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const [chat = '', network = '', requests = '', broadcast = ''] = readPage('README.md').blocks('ts')
+const [chat = '', network = '', requests = '', broadcast = '', records = ''] = readPage('README.md').blocks('ts')
 const [failure = ''] = readPage('docs/errors.md').blocks('ts')
 
 /** Starts a snippet as a program of its own, with the sources in place of the package. */
@@ -46,13 +46,14 @@ function start(
 
 describe('the TypeScript of the pages', () => {
   it('has the right types', () => {
-    assert.equal(readPage('README.md').blocks('ts').length, 4)
+    assert.equal(readPage('README.md').blocks('ts').length, 5)
     const around = "declare const lobby: import('muster').Group\ndeclare const member: import('muster').Member\n"
     for (const [name, source] of Object.entries({
       chat,
       network,
       requests,
       broadcast,
+      records,
       failure: `${around}${failure}`
     })) {
       writeFileSync(join(folder, `${name}.types.ts`), source)
@@ -119,6 +120,14 @@ describe('the TypeScript of the pages', () => {
       '1 member took it',
       'cem, who came later, hears ana: hello, all'
     ])
+  })
+})
+
+describe('records', () => {
+  it('stay: the example of the README', async () => {
+    const { child, text } = start('records', records)
+    assert.deepEqual(await once(child, 'close'), [0, null], text())
+    assert.match(text(), /^[12] other nodes have it on disk\nblue { mood: 'fine' } for ever\ngreen undefined\n$/)
   })
 })
 
