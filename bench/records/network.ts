@@ -9,7 +9,7 @@ const K = 20
 /** Longest wait for the routing tables to be full. */
 const SETTLE_MS = 120_000
 /** They are when another look-up of every node adds less than this part to them. */
-const STILL = 0.01
+const STILL = 0.05
 
 /**
  * 64 idle nodes of plain kad-dht take 10 % of a core, also with what they do by the clock switched off. The others take
