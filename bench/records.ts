@@ -20,7 +20,7 @@ const HELP = `node bench/records.ts [flags]
   --keys 50             keys it is measured with
   --only a,b            contestants: ${CONTESTANTS.map(({ name }) => name).join(', ')}
   --baseline kad-dht,hyperdht-mutable  what the ratios are against
-  --profile folder      CPU profiles of the measured process there, of the last round of the last run
+  --profile folder      CPU profiles of the last round there: of the measured process, and of one that holds records
   --markdown            tables as in docs/performance.md
   --json                one JSON document on standard output; the tables go to standard error
 ${CONTESTANTS.map(({ name, about }) => `    ${name.padEnd(20)}${about}`).join('\n')}`

@@ -1,6 +1,3 @@
-import { writeFile } from 'node:fs/promises'
-import { Session } from 'node:inspector/promises'
-
 /** What a number of operations, one after the other, took in the process that asked for them. */
 export interface Spent {
   /** Of those that succeeded. */
@@ -18,23 +15,16 @@ export interface Spent {
 
 /** Longest time for one operation. */
 const OPERATION_MS = 10_000
-/** Microseconds between two samples of a profile. */
-const SAMPLING_US = 200
 
-export interface MeasureOptions {
-  /** Requests this process has sent so far. */
-  requests(): number
-  /** A file for a CPU profile of exactly this. */
-  readonly profile?: string | undefined
-}
-
-/** Runs `count` operations one after the other; each resolves with the number of nodes that stored something. */
+/**
+ * Runs `count` operations one after the other; each resolves with the number of nodes that stored something.
+ * `requests` tells how many this process has sent so far.
+ */
 export async function measure(
   count: number,
-  run: (index: number) => Promise<number>,
-  { requests, profile }: MeasureOptions
+  requests: () => number,
+  run: (index: number) => Promise<number>
 ): Promise<Spent> {
-  const stopProfile = profile === undefined ? undefined : await startProfile(profile)
   const latenciesMs: number[] = []
   let [failed, stored] = [0, 0]
   let failure: string | undefined
@@ -52,7 +42,6 @@ export async function measure(
   }
   const { user, system } = process.cpuUsage(cpuBefore)
   const sent = requests() - requestsBefore
-  await stopProfile?.()
   return {
     latenciesMs: Float64Array.from(latenciesMs),
     failed,
@@ -70,19 +59,6 @@ async function inTime<T>(doing: Promise<T>): Promise<T> {
     return await Promise.race([doing, late.promise])
   } finally {
     clearTimeout(timer)
-  }
-}
-
-async function startProfile(file: string): Promise<() => Promise<void>> {
-  const session = new Session()
-  session.connect()
-  await session.post('Profiler.enable')
-  await session.post('Profiler.setSamplingInterval', { interval: SAMPLING_US })
-  await session.post('Profiler.start')
-  return async () => {
-    const { profile } = await session.post('Profiler.stop')
-    session.disconnect()
-    await writeFile(file, JSON.stringify(profile))
   }
 }
 

@@ -28,7 +28,7 @@ const VALUE_BYTES = { from: 8, to: 100 }
 export interface TrialOptions {
   /** Puts, and gets. */
   readonly operations: number
-  /** A folder for CPU profiles of the measured process. */
+  /** A folder for CPU profiles of the measured process, and of one that holds records. */
   readonly profiles?: string | undefined
 }
 
@@ -39,24 +39,30 @@ export async function runTrial(
   { operations, profiles }: TrialOptions
 ): Promise<Trial> {
   const { hosts, measured } = network
-  const profileOf = (operation: Operation) =>
-    profiles === undefined ? [] : [`${profiles}/${name}-${operation}.cpuprofile`]
-  const counted = async <T extends Spent>(doing: () => Promise<T>): Promise<T & Result> => {
+  const other = hosts.at(-1) as Stack
+  const counted = async <T extends Spent>(operation: Operation, doing: () => Promise<T>): Promise<T & Result> => {
+    const profiled: readonly (readonly [string, Stack])[] = [
+      ['', measured],
+      ['-holders', other]
+    ]
+    if (profiles !== undefined) for (const [, stack] of profiled) await stack.startProfile()
     const before = await cpuOf(hosts)
     const spent = await inTime(doing())
-    return { ...spent, othersCpuMs: (await cpuOf(hosts)) - before }
+    const othersCpuMs = (await cpuOf(hosts)) - before
+    if (profiles !== undefined) {
+      for (const [part, stack] of profiled)
+        await stack.writeProfile(`${profiles}/${name}-${operation}${part}.cpuprofile`)
+    }
+    return { ...spent, othersCpuMs }
   }
   network.thaw()
   try {
     await delay(REST_MS)
-    const other = hosts.at(-1) as Stack
-    const { entries: written, ...put } = await counted(() =>
-      measured.put(kind, values(operations), ...profileOf('put'))
-    )
+    const { entries: written, ...put } = await counted('put', () => measured.put(kind, values(operations)))
     const readBack = await inTime(other.get(kind, written.slice(-READ_BACK)))
     if (readBack.failed > 0) throw new Error(`${name}: another node does not read what was put: ${readBack.failure}`)
     const { entries } = await inTime(other.put(kind, values(operations)))
-    const get = await counted(() => measured.get(kind, entries, ...profileOf('get')))
+    const get = await counted('get', () => measured.get(kind, entries))
     return { put, get }
   } finally {
     network.freeze()

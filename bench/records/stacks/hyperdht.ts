@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import HyperDHT, { type KeyPair } from 'hyperdht'
 import { checkValue, measure } from '../measure.ts'
-import { type Entry, ownCpuMs, type Stack } from './stack.ts'
+import { type Entry, observed, type Stack } from './stack.ts'
 
 const nodes: HyperDHT[] = []
 const last = (): HyperDHT => nodes.at(-1) as HyperDHT
@@ -29,28 +29,24 @@ export const stack: Stack = {
   async tables() {
     return nodes.map(({ table }) => table.size)
   },
-  async put(kind, values, profile) {
+  async put(kind, values) {
     const keyPairs: KeyPair[] = kind === 'mutable' ? values.map(() => HyperDHT.keyPair()) : []
     const entries: Entry[] = []
-    const spent = await measure(
-      values.length,
-      async i => {
-        const value = values[i] as Uint8Array
-        const keyPair = keyPairs[i]
-        if (keyPair === undefined) {
-          const { hash, closestNodes } = await last().immutablePut(value)
-          entries.push({ key: hash, value })
-          return closestNodes.length
-        }
-        const { closestNodes } = await last().mutablePut(keyPair, value)
-        entries.push({ key: keyPair.publicKey, value })
+    const spent = await measure(values.length, requests, async i => {
+      const value = values[i] as Uint8Array
+      const keyPair = keyPairs[i]
+      if (keyPair === undefined) {
+        const { hash, closestNodes } = await last().immutablePut(value)
+        entries.push({ key: hash, value })
         return closestNodes.length
-      },
-      { requests, profile }
-    )
+      }
+      const { closestNodes } = await last().mutablePut(keyPair, value)
+      entries.push({ key: keyPair.publicKey, value })
+      return closestNodes.length
+    })
     return { ...spent, entries }
   },
-  async get(kind, entries, profile) {
+  async get(kind, entries) {
     const read = async (i: number): Promise<number> => {
       const { key, value } = entries[i] as Entry
       const dht = last()
@@ -58,7 +54,7 @@ export const stack: Stack = {
       checkValue(found?.value, value)
       return 0
     }
-    return await measure(entries.length, read, { requests, profile })
+    return await measure(entries.length, requests, read)
   },
-  cpuMs: ownCpuMs
+  ...observed
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type KadNode, settleKadNodes, startKadNode } from '../../common/kad-node.ts'
 import { checkValue, measure } from '../measure.ts'
-import { type Entry, ownCpuMs, type Stack } from './stack.ts'
+import { type Entry, observed, type Stack } from './stack.ts'
 
 /** Longest time for one operation; see measure.ts. */
 const OPERATION_MS = 10_000
@@ -65,31 +65,31 @@ export const stack: Stack = {
       return routingTable.size
     })
   },
-  async put(_kind, values, profile) {
+  async put(_kind, values) {
     const entries: Entry[] = values.map(value => ({
       key: new TextEncoder().encode(`/bench/${randomBytes(16).toString('hex')}`),
       value
     }))
     const spent = await measure(
       values.length,
+      () => requests,
       async i => {
         const { key, value } = entries[i] as Entry
         const { options, stored } = counting()
         await last().contentRouting.put(key as Uint8Array, value, options)
         if (stored() === 0) throw new Error('nobody stored it')
         return stored()
-      },
-      { requests: () => requests, profile }
+      }
     )
     return { ...spent, entries }
   },
-  async get(_kind, entries, profile) {
+  async get(_kind, entries) {
     const read = async (i: number): Promise<number> => {
       const { key, value } = entries[i] as Entry
       checkValue(await last().contentRouting.get(key as Uint8Array, counting().options), value)
       return 0
     }
-    return await measure(entries.length, read, { requests: () => requests, profile })
+    return await measure(entries.length, () => requests, read)
   },
-  cpuMs: ownCpuMs
+  ...observed
 }

@@ -8,7 +8,7 @@ import { Lines } from '../../../src/shared/records/lines.ts'
 import { RECORD_PROTOCOL } from '../../../src/shared/wire/record.ts'
 import type { Kind } from '../contestants.ts'
 import { checkValue, measure } from '../measure.ts'
-import { type Entry, ownCpuMs, type Stack } from './stack.ts'
+import { type Entry, observed, type Stack } from './stack.ts'
 
 /** Longest wait for a first entry in a routing table. */
 const READY_MS = 10_000
@@ -71,6 +71,7 @@ export const stack: MusterStack = {
         // Who looks for what is not there meets the nodes closest to it; the next self-query may be a minute away.
         await peer.records.get(randomBytes(16).toString('hex'))
       } catch {
+        if (peer.node.dht.size > 0) continue
         // kad-dht pings a new contact once, and on a busy machine in vain: connected anew, it is asked again
         for (const { peerId } of peer.node.connections()) await peer.node.disconnect(peerId)
       }
@@ -79,31 +80,31 @@ export const stack: MusterStack = {
   async tables() {
     return [bootstrapNode, ...peers].flatMap(each => (each === undefined ? [] : [each.node.dht.size]))
   },
-  async put(kind, values, profile) {
+  async put(kind, values) {
     const keys = values.map(() => keyOf[kind]?.() ?? null)
     const entries: Entry[] = []
     const spent = await measure(
       values.length,
+      () => requests,
       async i => {
         const value = values[i] as Uint8Array
         const { key, stored } = await last().records.put(keys[i] as RecordKey | null, value)
         entries.push({ key, value })
         return stored
-      },
-      { requests: () => requests, profile }
+      }
     )
     return { ...spent, entries }
   },
-  async get(_kind, entries, profile) {
+  async get(_kind, entries) {
     const read = async (i: number): Promise<number> => {
       const { key, value } = entries[i] as Entry
       const found = await last().records.get(key as RecordKey)
       checkValue(found?.value as Uint8Array | undefined, value)
       return 0
     }
-    return await measure(entries.length, read, { requests: () => requests, profile })
+    return await measure(entries.length, () => requests, read)
   },
-  cpuMs: ownCpuMs,
+  ...observed,
   async members() {
     return [bootstrapNode, ...peers].flatMap(each =>
       each === undefined ? [] : [{ peerId: each.node.peerId, addresses: [...each.node.addresses] }]

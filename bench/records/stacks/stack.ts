@@ -1,3 +1,4 @@
+import { startProfile } from '../../common/profile.ts'
 import type { Kind } from '../contestants.ts'
 import type { Spent } from '../measure.ts'
 
@@ -19,14 +20,30 @@ export interface Stack {
   /** How many others each node of this process has in its routing table. */
   tables(): Promise<number[]>
   /** Stores each value under a fresh key, one after the other. */
-  put(kind: Kind, values: readonly Uint8Array[], profile?: string): Promise<Spent & { readonly entries: Entry[] }>
+  put(kind: Kind, values: readonly Uint8Array[]): Promise<Spent & { readonly entries: Entry[] }>
   /** Reads them, one after the other. What is found must be what was stored. */
-  get(kind: Kind, entries: readonly Entry[], profile?: string): Promise<Spent>
+  get(kind: Kind, entries: readonly Entry[]): Promise<Spent>
   /** User and system time of this process so far. */
   cpuMs(): Promise<number>
+  /** Begins a CPU profile of this process. */
+  startProfile(): Promise<void>
+  /** Ends it, and writes it to a file. */
+  writeProfile(file: string): Promise<void>
 }
 
-export async function ownCpuMs(): Promise<number> {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
+let write: Awaited<ReturnType<typeof startProfile>> | undefined
+
+/** What is the same in every stack. */
+export const observed: Pick<Stack, 'cpuMs' | 'startProfile' | 'writeProfile'> = {
+  async cpuMs() {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000
+  },
+  async startProfile() {
+    write = await startProfile()
+  },
+  async writeProfile(file) {
+    await write?.(file)
+    write = undefined
+  }
 }
