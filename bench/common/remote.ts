@@ -21,6 +21,19 @@ export interface SpawnOptions {
   readonly command?: readonly [string, ...string[]]
 }
 
+const running = new Set<ChildProcess>()
+
+/** A process that stands still (`SIGSTOP`) does not notice that its driver is gone: it goes with it, however that ends. */
+function endWithDriver(child: ChildProcess): void {
+  if (running.size === 0) {
+    process.once('exit', () => {
+      for (const each of running) each.kill('SIGKILL')
+    })
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+  }
+  running.add(child)
+}
+
 /** Starts a process that runs `module`, a file that exports a `stack` of asynchronous methods. */
 export async function spawnRemote<T extends object>(
   module: string,
@@ -31,6 +44,7 @@ export async function spawnRemote<T extends object>(
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     serialization: 'advanced'
   })
+  endWithDriver(child)
   const waiting = new Map<number, (answer: Answer) => void>()
   let id = 0
   child.on('message', (answer: Answer) => {

@@ -1,10 +1,23 @@
 declare module 'hyperdht' {
+  export interface KeyPair {
+    readonly publicKey: Uint8Array
+    readonly secretKey: Uint8Array
+  }
+  export interface Stored {
+    readonly closestNodes: readonly object[]
+  }
   export default class HyperDHT {
+    static keyPair(): KeyPair
     constructor(options: object)
-    readonly table: { readonly id: Uint8Array }
+    readonly table: { readonly id: Uint8Array; readonly size: number }
+    readonly stats: { readonly requests: { readonly total: number } }
     address(): { readonly host: string; readonly port: number }
     fullyBootstrapped(): Promise<void>
     findNode(id: Uint8Array): { finished(): Promise<void> }
+    immutablePut(value: Uint8Array): Promise<Stored & { readonly hash: Uint8Array }>
+    immutableGet(hash: Uint8Array): Promise<{ readonly value: Uint8Array } | null>
+    mutablePut(keyPair: KeyPair, value: Uint8Array): Promise<Stored>
+    mutableGet(publicKey: Uint8Array): Promise<{ readonly value: Uint8Array } | null>
   }
 }
 
