@@ -5,10 +5,12 @@ import { base58btc } from 'multiformats/bases/base58'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { closestTo } from '../../src/shared/node/position.ts'
 import { Frontier } from '../../src/shared/records/frontier.ts'
-import { MAX_ASKED_NODES, MAX_CANDIDATES, PARALLEL_ASKS, REPLICAS } from '../../src/shared/records/limits.ts'
+import { MAX_ASKED_NODES, MAX_CANDIDATES, REPLICAS } from '../../src/shared/records/limits.ts'
 
 type State = 'new' | 'asked' | 'slow' | 'answered' | 'failed'
 
+/** Asked at once. */
+const PARALLEL = 10
 const TARGET = new Uint8Array(32).fill(0x5a)
 /** Peer ids, the closest to the target first. */
 const IDS = closestTo(
@@ -44,7 +46,7 @@ class Model {
   next(): PeerId | undefined {
     const near = this.near()
     if (this.asked >= MAX_ASKED_NODES) return undefined
-    if (near.filter(id => this.states.get(id) === 'asked').length >= PARALLEL_ASKS) return undefined
+    if (near.filter(id => this.states.get(id) === 'asked').length >= PARALLEL) return undefined
     const chosen = near.find(each => this.states.get(each) === 'new')
     if (chosen !== undefined) {
       this.states.set(chosen, 'asked')
@@ -82,7 +84,7 @@ describe('the frontier of a walk', () => {
       // one that was asked, so that walks get far
       fc.record({
         kind: fc.constant('answer' as const),
-        which: fc.nat(PARALLEL_ASKS),
+        which: fc.nat(PARALLEL),
         state: fc.constantFrom('slow' as const, 'answered' as const, 'failed' as const)
       })
     )
@@ -94,7 +96,7 @@ describe('the frontier of a walk', () => {
             const which = command.which.map(at => IDS[at] as PeerId)
             frontier.add(named([...which, SELF]))
             for (const each of which) if (!model.states.has(each)) model.states.set(each, 'new')
-          } else if (command.kind === 'next') assert.equal(frontier.next()?.peerId, model.next())
+          } else if (command.kind === 'next') assert.equal(frontier.next(PARALLEL)?.peerId, model.next())
           else {
             const pending = [...model.states].filter(([, state]) => state === 'asked').map(([asked]) => asked)
             const id = command.kind === 'settle' ? IDS[command.which] : pending[command.which]
@@ -131,7 +133,7 @@ describe('the frontier of a walk', () => {
           const pending: PeerId[] = []
           for (let turns = 0; !frontier.isThrough; turns++) {
             assert.ok(turns <= MAX_ASKED_NODES + 1)
-            for (let node = frontier.next(); node !== undefined; node = frontier.next()) {
+            for (let node = frontier.next(PARALLEL); node !== undefined; node = frontier.next(PARALLEL)) {
               assert.ok(!asked.has(node.peerId), 'asked twice')
               asked.add(node.peerId)
               pending.push(node.peerId)
@@ -158,7 +160,7 @@ describe('the frontier of a walk', () => {
     frontier.add(honest)
     for (let from = 120; from < IDS.length; from += REPLICAS) frontier.add(ids(from, from + REPLICAS))
     for (const node of honest) {
-      assert.equal(frontier.next()?.peerId, node.peerId)
+      assert.equal(frontier.next(PARALLEL)?.peerId, node.peerId)
       frontier.settled(node.peerId, 'answered')
     }
     assert.ok(frontier.isThrough)
@@ -170,7 +172,7 @@ describe('the frontier of a walk', () => {
     const honest = ids(60, 80)
     frontier.add(honest)
     frontier.add(ids(0, 60))
-    for (let node = frontier.next(); node !== undefined; node = frontier.next()) {
+    for (let node = frontier.next(PARALLEL); node !== undefined; node = frontier.next(PARALLEL)) {
       frontier.settled(node.peerId, IDS.indexOf(node.peerId) < 60 ? 'failed' : 'answered')
     }
     assert.ok(frontier.isThrough)
@@ -181,7 +183,7 @@ describe('the frontier of a walk', () => {
     const frontier = new Frontier(TARGET, SELF, [])
     const honest = ids(MAX_CANDIDATES, MAX_CANDIDATES + 10)
     frontier.add(honest)
-    for (let node = frontier.next(); node !== undefined; node = frontier.next())
+    for (let node = frontier.next(PARALLEL); node !== undefined; node = frontier.next(PARALLEL))
       frontier.settled(node.peerId, 'answered')
     frontier.add(ids(0, MAX_CANDIDATES))
     assert.equal(frontier.closest().length, honest.length)

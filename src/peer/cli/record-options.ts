@@ -260,7 +260,7 @@ export function syntaxHelp(
 }
 
 function judge(words: readonly string[], names: readonly string[], min: number): string[] {
-  const missing = names.slice(words.length, min).map(name => `${name}: received nothing, expected it`)
+  const missing = names.slice(words.length, min).map(name => `${name}: it is missing`)
   const surplus = words.slice(names.length)
   if (surplus.length === 0) return missing
   const most = names.length === 0 ? 'nothing but flags' : `${names.join(' and ')} alone`

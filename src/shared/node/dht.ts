@@ -24,7 +24,7 @@ import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredRegistrar 
 import type { GuardedRows } from './dht-rows.ts'
 import { MAX_ADDRESSES_PER_PEER, MAX_PARALLEL_PROVIDES, PING_TIMEOUT_MS } from './limits.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
-import type { Position } from './position.ts'
+import { closestTo, type Position } from './position.ts'
 import { dialable, type Preset } from './presets.ts'
 
 /** The parts of a libp2p node that kad-dht is built from. */
@@ -59,7 +59,8 @@ interface KadInternals {
   readonly routingTable: {
     readonly size: number
     remove(id: Libp2pPeerId): Promise<void>
-    addEventListener(type: 'peer:add', listener: () => void): void
+    readonly kb: { toIterable(): Iterable<{ readonly peerId: Libp2pPeerId }> }
+    addEventListener(type: 'peer:add' | 'peer:remove', listener: () => void): void
     closestPeers(key: Uint8Array, options: { count: number }): Libp2pPeerId[]
   }
   readonly providers: {
@@ -103,6 +104,10 @@ export interface RunningDht extends Dht {
 
 const GET_PROVIDERS = 'GET_PROVIDERS'
 const FIND_NODE = 'FIND_NODE'
+/** Peers up to which all of the table is sorted by distance. */
+const MAX_SORTED_TABLE = 256
+/** Milliseconds after which an empty table is filled again: kad-dht takes nobody whose first ping failed, and asks once. */
+const GREET_AGAIN_MS = 5_000
 const NO_PATH = { index: -1, queued: 0, running: 0, total: 0 }
 
 export async function startDht(components: DhtComponents, init: DhtInit): Promise<RunningDht> {
@@ -158,10 +163,22 @@ class KadDht implements RunningDht {
   readonly #init: DhtInit
   readonly #provides = new Slots(MAX_PARALLEL_PROVIDES)
   readonly #addresses: AddressBook
+  readonly #greeting: ReturnType<typeof setInterval>
+  /** The routing table as a list, until it changes. */
+  #listed: readonly Libp2pPeerId[] | undefined
 
   constructor(kad: KadInternals, components: DhtComponents, init: DhtInit) {
     this.#kad = kad
     this.#addresses = new AddressBook(components)
+    for (const change of ['peer:add', 'peer:remove'] as const) {
+      kad.routingTable.addEventListener(change, () => {
+        this.#listed = undefined
+      })
+    }
+    this.#greeting = setInterval(() => {
+      if (this.size === 0) void greetConnected(kad, components).catch(() => undefined) // the next time it may work
+    }, GREET_AGAIN_MS)
+    this.#greeting.unref?.()
     this.#self = components.peerId
     this.#init = init
   }
@@ -248,7 +265,12 @@ class KadDht implements RunningDht {
   }
 
   closest(target: Position, count: number): readonly PeerAddress[] {
-    const ids = this.#kad.routingTable.closestPeers(target, { count })
+    const { routingTable } = this.#kad
+    // kad-dht's own search makes 0.1 to 0.3 ms of what takes 0.01 in a small table
+    const ids =
+      routingTable.size > MAX_SORTED_TABLE
+        ? routingTable.closestPeers(target, { count })
+        : closestTo(target, this.#table(), count, each => each.toString())
     return ids.map(id => ({ peerId: id.toString(), addresses: this.#addresses.of(id) }))
   }
 
@@ -261,8 +283,16 @@ class KadDht implements RunningDht {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#greeting)
     this.#addresses.close()
     await this.#kad.stop()
+  }
+
+  /** All of a small routing table. */
+  #table(): readonly Libp2pPeerId[] {
+    if (this.#listed?.length !== this.size) this.#listed = undefined
+    this.#listed ??= [...this.#kad.routingTable.kb.toIterable()].map(({ peerId }) => peerId)
+    return this.#listed
   }
 
   async #request(id: Libp2pPeerId, type: string, key: Uint8Array, options: WaitOptions): Promise<KadEvent | undefined> {

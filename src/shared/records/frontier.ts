@@ -1,6 +1,9 @@
 import type { PeerAddress, PeerId } from '../core/address.ts'
 import { compareDistance, type Position, positionOf } from '../node/position.ts'
-import { MAX_ASKED_NODES, MAX_CANDIDATES, PARALLEL_ASKS, REPLICAS } from './limits.ts'
+import { MAX_ASKED_NODES, MAX_CANDIDATES, REPLICAS } from './limits.ts'
+
+/** What strangers name has to be a peer id before its position can be computed. */
+const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/
 
 /** `new` → `asked` → `answered` or `failed`; `slow` is asked, and waited for no longer. */
 type State = 'new' | 'asked' | 'slow' | 'answered' | 'failed'
@@ -41,7 +44,7 @@ export class Frontier {
 
   #insert(nodes: Iterable<PeerAddress>, isMet: boolean): void {
     for (const node of nodes) {
-      if (node.peerId === this.#self || this.#byId.has(node.peerId)) continue
+      if (node.peerId === this.#self || this.#byId.has(node.peerId) || !ED25519_PEER_ID.test(node.peerId)) continue
       const candidate: Candidate = { node, position: positionOf(node.peerId), isMet, state: 'new' }
       this.#candidates.splice(this.#rank(candidate.position), 0, candidate)
       this.#byId.set(node.peerId, candidate)
@@ -57,7 +60,7 @@ export class Frontier {
   }
 
   /** The next to ask, who counts as asked from now on; undefined when `parallel` are, or nobody is left. */
-  next(parallel = PARALLEL_ASKS): PeerAddress | undefined {
+  next(parallel: number): PeerAddress | undefined {
     if (this.#asked >= MAX_ASKED_NODES) return undefined
     const near = this.#nearest()
     if (near.filter(({ state }) => state === 'asked').length >= parallel) return undefined

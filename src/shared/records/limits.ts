@@ -16,8 +16,6 @@ export const QUORUM = 3
  * them hide it: with 20 of 48 hostile 0.3 %, where three would all lie in 7 %.
  */
 export const MIN_ANSWERS = 6
-/** Nodes asked at once by one read or write. */
-export const PARALLEL_ASKS = 10
 /** Nodes asked at all by one read or write. */
 export const MAX_ASKED_NODES = 80
 /** Nodes kept in mind by one read or write. */

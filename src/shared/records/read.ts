@@ -66,6 +66,7 @@ export class Reader {
     const held = await shelf.get(place)
     if (held !== undefined) await tally.take(node.peerId, held)
     const frontier = new Frontier(place, node.peerId, node.dht.closest(place, limits.REPLICAS))
+    const enough = Math.max(quorum, limits.MIN_ANSWERS)
     // what is stored under its own hash proves itself
     const isProven = (): boolean =>
       key.kind === 'content' && tally.best !== undefined && tally.best.expiresMs > clock.now()
@@ -74,14 +75,14 @@ export class Reader {
         clock,
         frontier,
         signal,
-        parallel: limits.MIN_ANSWERS,
+        // once somebody has it, no more are asked than have to answer
+        parallel: () => Math.max(1, enough - (tally.best === undefined ? 0 : tally.answers)),
         ask: async target => {
           const answer = await lines.ask(target, 'find', { place, ...(watch ? { watch } : {}) }, signal)
           await tally.take(target.peerId, answer.envelope)
           return answer.closer
         },
-        isEnough: () =>
-          isProven() || (tally.holders >= quorum && frontier.haveAnswered(Math.max(quorum, limits.MIN_ANSWERS)))
+        isEnough: () => isProven() || (tally.holders >= quorum && frontier.haveAnswered(enough))
       })
     } catch (thrown) {
       // what is valid and was found in time is an answer, with few holders

@@ -9,8 +9,8 @@ export interface Walk {
   readonly clock: Clock
   readonly frontier: Frontier
   readonly signal: AbortSignal
-  /** How many are asked at once. */
-  readonly parallel?: number
+  /** How many may be asked at once, as things stand. */
+  parallel(): number
   /** Asks one node; resolves with those it names. A failure counts as that node's. */
   ask(node: PeerAddress): Promise<readonly NamedNode[]>
   /** True once nobody else needs to be asked. */
@@ -31,7 +31,7 @@ export async function walk({ clock, frontier, signal, parallel, ask, isEnough }:
     ask(node)
       .then(
         closer => {
-          frontier.add(closer.filter(({ peerId }) => ED25519_PEER_ID.test(peerId)))
+          frontier.add(closer)
           frontier.settled(node.peerId, 'answered')
         },
         () => frontier.settled(node.peerId, 'failed')
@@ -45,7 +45,7 @@ export async function walk({ clock, frontier, signal, parallel, ask, isEnough }:
     for (;;) {
       signal.throwIfAborted()
       if (isEnough()) return
-      for (let node = frontier.next(parallel); node !== undefined; node = frontier.next(parallel)) start(node)
+      for (let node = frontier.next(parallel()); node !== undefined; node = frontier.next(parallel())) start(node)
       if (frontier.isThrough && frontier.canLeaveSlow) return
       await wake.promise
       wake = Promise.withResolvers<void>()
@@ -54,6 +54,3 @@ export async function walk({ clock, frontier, signal, parallel, ask, isEnough }:
     signal.removeEventListener('abort', onAbort)
   }
 }
-
-/** What strangers name has to be a peer id before its position can be computed. */
-const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/

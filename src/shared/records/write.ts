@@ -119,6 +119,7 @@ export class Writer {
       clock,
       frontier,
       signal,
+      parallel: () => limits.REPLICAS,
       ask: async target => {
         // stored while walking (Optimistic Provide): most nodes that are asked for closer ones are holders themselves
         if (isClose(place, target.peerId)) return await store(target, true)
