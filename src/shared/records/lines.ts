@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { type Deadline, Deadlines } from '../core/deadlines.ts'
 import { asMusterError, MusterError } from '../core/errors.ts'
 import { Scope } from '../core/lifecycle.ts'
-import { raceSignal } from '../core/signals.ts'
+import { deadlineBy, raceSignal } from '../core/signals.ts'
 import type { Channel, Node } from '../node/port.ts'
 import { MAX_RECORD_FRAME_BYTES, RECORD_PROTOCOL, type RecordFrame, recordFrameCodec } from '../wire/record.ts'
 import { LINE_IDLE_MS, NODE_TIMEOUT_MS } from './limits.ts'
@@ -74,15 +74,14 @@ export class Lines {
   }
 
   #open(target: PeerAddress): Promise<Line> {
-    const { node, onChanged } = this.#needs
+    const { node, clock, onChanged } = this.#needs
     const { peerId } = target
     const opening = (async () => {
-      this.#scope.signal.throwIfAborted()
-      if (!node.isConnected(peerId)) await node.connect(target, { signal: this.#scope.signal })
-      const channel = await node.open(peerId, RECORD_PROTOCOL, {
-        maxFrameBytes: MAX_RECORD_FRAME_BYTES,
-        signal: this.#scope.signal
-      })
+      using limit = deadlineBy(clock, NODE_TIMEOUT_MS, `a record stream to ${peerId}`, this.#scope.signal)
+      const { signal } = limit
+      signal.throwIfAborted()
+      if (!node.isConnected(peerId)) await node.connect(target, { signal })
+      const channel = await node.open(peerId, RECORD_PROTOCOL, { maxFrameBytes: MAX_RECORD_FRAME_BYTES, signal })
       return new Line(channel, this.#deadlines, envelope => onChanged(peerId, envelope))
     })()
     const forget = (): void => {
