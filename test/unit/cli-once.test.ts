@@ -314,7 +314,7 @@ describe('the command line of a command', () => {
       [['put', 'k', 'v', '--memory', '--renew'], /--memory and --renew contradict/],
       [['put', 'k', 'v', '--memory', '--data', 'x'], /--memory and --data contradict/],
       [['put', '--content', 'a', 'b'], /"b": expected VALUE alone/],
-      [['get'], /KEY: received nothing/],
+      [['get'], /KEY: it is missing/],
       [['get', 'a', 'b'], /"b": expected KEY alone/],
       [['get', '--content', 'a'], /"a" is no content key/],
       [['get', 'k', '--quorum', '21'], /--quorum: received "21", expected a number of 1 to 20/],

@@ -66,6 +66,7 @@ export class Reader {
     const held = await shelf.get(place)
     if (held !== undefined) await tally.take(node.peerId, held)
     const frontier = new Frontier(place, node.peerId, node.dht.closest(place, limits.REPLICAS))
+    let answered = 0
     const enough = Math.max(quorum, limits.MIN_ANSWERS)
     // what is stored under its own hash proves itself
     const isProven = (): boolean =>
@@ -76,10 +77,11 @@ export class Reader {
         frontier,
         signal,
         // once somebody has it, no more are asked than have to answer
-        parallel: () => Math.max(1, enough - (tally.best === undefined ? 0 : tally.answers)),
+        parallel: () => Math.max(1, enough - (tally.best === undefined ? 0 : answered)),
         ask: async target => {
           const answer = await lines.ask(target, 'find', { place, ...(watch ? { watch } : {}) }, signal)
           await tally.take(target.peerId, answer.envelope)
+          answered++
           return answer.closer
         },
         isEnough: () => isProven() || (tally.holders >= quorum && frontier.haveAnswered(enough))
