@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { eventually } from '../support/eventually.ts'
 import { Scope } from '../support/plain.ts'
 import { realHolder } from '../support/record-arena.ts'
 import { City } from '../support/record-city.ts'
@@ -7,7 +8,7 @@ import type { Hostility } from '../support/record-hostiles.ts'
 import { json, open, read } from '../support/record-world.ts'
 
 const SEED = Number(process.env.MUSTER_SEED ?? 1)
-const TEST = { timeout: 120_000 }
+const TEST = { timeout: 300_000 }
 const KEYS = 60
 /** Links a node opens: with those that come in, it knows about half of the others at first. */
 const LINKS = 12
@@ -23,7 +24,11 @@ describe(`records on 48 real nodes, from seed ${SEED}`, () => {
   it('lie with the closest, are found when half of them end at once, and are replicated again', TEST, async t => {
     await using city = await City.found({ seed: SEED, honest: 48, links: LINKS })
     const newest = await city.fill(KEYS)
-    const first = await city.recall(newest)
+    let first = 0
+    await eventually('those that were slow have stored it, too', async () => {
+      first = await city.recall(newest)
+      assert.ok(first >= LEAST, `seed ${SEED}: recall ${first}`)
+    })
     await city.strike(24)
     const killed = await city.recall(newest)
     atLeast(await city.misses(newest), 'at once')
@@ -31,7 +36,7 @@ describe(`records on 48 real nodes, from seed ${SEED}`, () => {
     atLeast(await city.misses(newest), 'after they were said again')
     const last = await city.recall(newest)
     t.diagnostic(`recall ${[first, killed, last].map(each => each.toFixed(3)).join(', ')}: at first, killed, at last`)
-    assert.ok(first >= LEAST && last >= LEAST, `seed ${SEED}: recall ${first} at first, ${last} at last`)
+    assert.ok(last >= LEAST, `seed ${SEED}: recall ${first} at first, ${last} at last`)
     assert.ok(killed < last)
   })
 
@@ -43,8 +48,10 @@ describe(`records on 48 real nodes, from seed ${SEED}`, () => {
     const misses = await city.misses(newest)
     t.diagnostic(`${misses.length} of ${KEYS} missed`)
     atLeast(misses, 'among hostile nodes of all kinds')
-    const recall = await city.recall(newest)
-    assert.ok(recall >= LEAST, `seed ${SEED}: recall ${recall}`)
+    await eventually('those that were slow have stored it, too', async () => {
+      const recall = await city.recall(newest)
+      assert.ok(recall >= LEAST, `seed ${SEED}: recall ${recall}`)
+    })
   })
 })
 

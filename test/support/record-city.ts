@@ -41,27 +41,38 @@ export class City extends Scope {
     this.#draw = seededRandom(seed)
   }
 
-  static async found({ seed, honest, hostile = [], links }: CityOptions): Promise<City> {
-    const city = new City(seed)
+  static async found(options: CityOptions): Promise<City> {
+    const city = new City(options.seed)
+    try {
+      await city.#build(options)
+      return city
+    } catch (thrown) {
+      await city.close()
+      throw thrown
+    }
+  }
+
+  async #build({ honest, hostile = [], links }: CityOptions): Promise<void> {
     const first = conspiracy()
     const kinds = sample<Hostility | undefined>(
       [...Array.from({ length: honest }, () => undefined), ...hostile],
       honest + hostile.length,
-      city.#draw
+      this.#draw
     )
     for (const kind of kinds) {
-      const node = await ourNode(city, { mayBeAlone: true })
-      const others = sample(city.#nodes, links, city.#draw)
-      city.#nodes.push(node)
+      const node = await ourNode(this, { mayBeAlone: true })
+      const others = sample(this.#nodes, links, this.#draw)
+      this.#nodes.push(node)
       if (kind === undefined) {
         const store = memoryStore()
-        const records = city.own(await openRecords({ node, table: await store.openTable('records'), unseal }))
-        city.honest.push({ node, records, store })
-      } else city.defer(serveHostile(node, kind, { first, random: city.#draw }).stop)
+        const records = this.own(await openRecords({ node, table: await store.openTable('records'), unseal }))
+        this.honest.push({ node, records, store })
+      } else this.defer(serveHostile(node, kind, { first, random: this.#draw }).stop)
       await Promise.all(others.map(other => node.connect(whereIs(other))))
     }
-    await eventually('everybody knows some', () => city.#nodes.every(({ dht }) => dht.size >= links / 2))
-    return city
+    await eventually('everybody knows some', () => this.#nodes.every(({ dht }) => dht.size >= links / 2), {
+      withinMs: 60_000
+    })
   }
 
   /** Puts so many keys, each twice, by honest writers at random; resolves with what counts. */

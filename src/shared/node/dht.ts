@@ -106,7 +106,7 @@ const GET_PROVIDERS = 'GET_PROVIDERS'
 const FIND_NODE = 'FIND_NODE'
 /** Peers up to which all of the table is sorted by distance. */
 const MAX_SORTED_TABLE = 256
-/** Milliseconds after which an empty table is filled again: kad-dht takes nobody whose first ping failed, and asks once. */
+/** Milliseconds until those connected that are not in the table are shown to kad-dht again: it asks once, and forgets whoever did not answer that ping. */
 const GREET_AGAIN_MS = 5_000
 const NO_PATH = { index: -1, queued: 0, running: 0, total: 0 }
 
@@ -145,8 +145,12 @@ export async function startDht(components: DhtComponents, init: DhtInit): Promis
 }
 
 /** kad-dht learns of peers from identify; those identified before it started have to be shown to it. */
-async function greetConnected(kad: KadInternals, components: DhtComponents): Promise<void> {
-  const seen = new Set<string>()
+async function greetConnected(
+  kad: KadInternals,
+  components: DhtComponents,
+  known: readonly Libp2pPeerId[] = []
+): Promise<void> {
+  const seen = new Set<string>(known.map(id => id.toString()))
   for (const connection of components.connectionManager.getConnections() as Connection[]) {
     if (seen.has(connection.remotePeer.toString())) continue
     seen.add(connection.remotePeer.toString())
@@ -176,7 +180,8 @@ class KadDht implements RunningDht {
       })
     }
     this.#greeting = setInterval(() => {
-      if (this.size === 0) void greetConnected(kad, components).catch(() => undefined) // the next time it may work
+      if (this.size >= MAX_SORTED_TABLE) return
+      greetConnected(kad, components, this.#table()).catch(() => undefined) // the next time it may work
     }, GREET_AGAIN_MS)
     this.#greeting.unref?.()
     this.#self = components.peerId
