@@ -110,6 +110,25 @@ describe('records, as time goes by', () => {
     assert.deepEqual(await ana.records.own(), [])
   })
 
+  it('that ran out while their author was away are signed anew, unless somebody else wrote meanwhile', async () => {
+    await using world = new World()
+    const [ana, bob, cid] = (await world.holders(3)) as [Holder, Holder, Holder]
+    const other = open('flavour')
+    for (const key of [KEY, other]) {
+      await world.until(ana.records.put(key, json('mine'), { validityMs: 30 * MINUTE, renew: true }))
+    }
+    await ana.close()
+    await world.pass(60 * MINUTE)
+    await world.until(bob.records.put(KEY, json("bob's"), { validityMs: 300 * MINUTE }))
+    const back = await world.records.holder({ identity: ana.identity, store: ana.store })
+    for (const { node } of [bob, cid]) {
+      await world.until(back.node.connect({ peerId: node.peerId, addresses: node.addresses }))
+    }
+    await world.pass(5 * MINUTE)
+    assert.equal(read(await world.read(cid)), "bob's")
+    assert.equal(read(await world.read(cid, other)), 'mine')
+  })
+
   it('come to newcomers from their holders, and back from their author when all holders are gone', async () => {
     await using world = new World()
     const [ana, ...others] = (await world.holders(4)) as [Holder, Holder, Holder, Holder]

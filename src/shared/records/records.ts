@@ -14,7 +14,7 @@ import * as limits from './limits.ts'
 import { Lines } from './lines.ts'
 import { type OwnRecord, OwnRecords } from './own.ts'
 import { type Found, Reader } from './read.ts'
-import type { RecordValue, SignedRecord } from './record.ts'
+import { compareRecords, type RecordValue, type SignedRecord } from './record.ts'
 import { Replicator } from './replicate.ts'
 import { restore } from './restore.ts'
 import { salvage } from './salvage.ts'
@@ -133,9 +133,7 @@ class LiveRecords implements Records {
         random,
         log,
         publish: (record, signal) => this.#writer.publish(record, signal),
-        renew: async ({ record, renewMs }) => {
-          await this.put(record.key, record.value, { validityMs: renewMs as number, renew: true })
-        }
+        renew: own => this.#renew(own)
       },
       scope.signal
     )
@@ -263,6 +261,18 @@ class LiveRecords implements Records {
         throw new MusterError('unreachable', 'no other node is known', { cause: thrown })
       throw thrown
     }
+  }
+
+  /** Signs a record of ours anew, unless somebody else has written its key since. */
+  async #renew({ record, renewMs }: OwnRecord): Promise<void> {
+    const found = await this.#read(record.key, {})
+    if (found !== undefined && found.record.author !== record.author && compareRecords(found.record, record) > 0) {
+      return await this.#own.delete(record.place)
+    }
+    await this.put(record.key, record.value, {
+      renew: true,
+      ...(renewMs === undefined ? {} : { validityMs: renewMs })
+    })
   }
 
   async #hear(from: PeerId, envelope: Uint8Array): Promise<void> {

@@ -49,12 +49,15 @@ export class Replicator {
   }
 
   start(): Undo {
-    const { clock, node, random } = this.#needs
+    const { clock, node, random, log } = this.#needs
+    const greet = (peerId: PeerId): void => {
+      this.#greet(peerId).catch(err => log.error({ err, peerId }, 'records could not be offered'))
+    }
     const undo = [
       clock.every(limits.REPUBLISH_TICK_MS, () => void this.tick()),
       node.on('connect', ({ peerId }) => {
         const { from, to } = MEETING_PAUSE_MS
-        clock.after(Math.round(from + random() * (to - from)), () => void this.#greet(peerId))
+        clock.after(Math.round(from + random() * (to - from)), () => greet(peerId))
       })
     ]
     return () => {
