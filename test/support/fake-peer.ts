@@ -6,7 +6,7 @@ import { TopicGroup } from '../../src/peer/topics/group.ts'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
-import { type Closable, Scope, type Undo } from '../../src/shared/core/lifecycle.ts'
+import { type Closable, Scope } from '../../src/shared/core/lifecycle.ts'
 import { silentLog } from '../../src/shared/core/log.ts'
 import { seededRandom } from '../../src/shared/core/random.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
@@ -26,69 +26,7 @@ import { RosterRows } from '../../src/shared/roster/rows.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
 import type { Store } from '../../src/shared/store/port.ts'
 import { codec } from '../../src/shared/wire/codec.ts'
-
-/** Time that jumps to what is due next: a simulated minute costs as much as what happens in it. */
-export class EventClock implements Clock {
-  #now: number
-  #turn = 0
-  readonly #due: Array<{ at: number; turn: number; every: number | undefined; run: () => void }> = []
-
-  constructor(now = 1_700_000_000_000) {
-    this.#now = now
-  }
-
-  get nextAt(): number | undefined {
-    return this.#due.at(-1)?.at
-  }
-
-  now(): number {
-    return this.#now
-  }
-
-  after(ms: number, run: () => void): Undo {
-    return this.#add({ at: this.#now + ms, turn: this.#turn++, every: undefined, run })
-  }
-
-  every(ms: number, run: () => void): Undo {
-    return this.#add({ at: this.#now + ms, turn: this.#turn++, every: ms, run })
-  }
-
-  /** Moves time to `end` and runs, in order, what falls due. */
-  advanceTo(end: number): void {
-    for (let next = this.#due.at(-1); next !== undefined && next.at <= end; next = this.#due.at(-1)) {
-      this.#due.pop()
-      this.#now = Math.max(this.#now, next.at)
-      if (next.every !== undefined) {
-        next.at += next.every
-        this.#insert(next)
-      }
-      next.run()
-    }
-    this.#now = Math.max(this.#now, end)
-  }
-
-  #add(timer: { at: number; turn: number; every: number | undefined; run: () => void }): Undo {
-    this.#insert(timer)
-    return () => {
-      const at = this.#due.indexOf(timer)
-      if (at >= 0) this.#due.splice(at, 1)
-    }
-  }
-
-  /** Latest first, so that the next one is popped. */
-  #insert(timer: { at: number; turn: number; every: number | undefined; run: () => void }): void {
-    let low = 0
-    let high = this.#due.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      const other = this.#due[middle]
-      if (other !== undefined && (other.at > timer.at || (other.at === timer.at && other.turn > timer.turn)))
-        low = middle + 1
-      else high = middle
-    }
-    this.#due.splice(low, 0, timer)
-  }
-}
+import { EventClock, passTime } from './event-clock.ts'
 
 /** What a group told its user, in order. */
 export interface Told {
@@ -195,14 +133,7 @@ export class Village implements Closable {
 
   /** Lets `ms` of simulated time pass. */
   async pass(ms: number): Promise<void> {
-    const end = this.clock.now() + ms
-    await this.network.settle()
-    for (let next = this.clock.nextAt; next !== undefined && next <= end; next = this.clock.nextAt) {
-      this.clock.advanceTo(Math.min(end, Math.max(next, this.clock.now() + 20)))
-      await this.network.settle()
-    }
-    this.clock.advanceTo(end)
-    await this.network.settle()
+    await passTime(this.clock, this.network, ms)
   }
 
   /** Simulated milliseconds until `holds`; fails after `withinMs`. */

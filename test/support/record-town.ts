@@ -10,7 +10,7 @@ import { peekRecord } from '../../src/shared/records/record.ts'
 import { envelopeOf } from '../../src/shared/records/shelf.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
 import type { Store } from '../../src/shared/store/port.ts'
-import { EventClock } from './fake-peer.ts'
+import { EventClock, passTime } from './event-clock.ts'
 import { conspiracy, type HostileServer, type Hostility, serveHostile } from './record-hostiles.ts'
 import { type Holder, json, open, RecordWorld, read } from './record-world.ts'
 
@@ -135,14 +135,7 @@ export class Town extends RecordWorld {
 
   /** Lets so much time pass. */
   async pass(ms: number): Promise<void> {
-    const end = this.time.now() + ms
-    await this.network.settle()
-    for (let next = this.time.nextAt; next !== undefined && next <= end; next = this.time.nextAt) {
-      this.time.advanceTo(Math.min(end, Math.max(next, this.time.now() + 20)))
-      await this.network.settle()
-    }
-    this.time.advanceTo(end)
-    await this.network.settle()
+    await passTime(this.time, this.network, ms)
   }
 
   async #link(links: number | undefined): Promise<void> {

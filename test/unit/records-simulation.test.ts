@@ -8,7 +8,7 @@ import { peekRecord } from '../../src/shared/records/record.ts'
 import { envelopeOf } from '../../src/shared/records/shelf.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
 import type { Store } from '../../src/shared/store/port.ts'
-import { EventClock } from '../support/fake-peer.ts'
+import { EventClock, passTime } from '../support/event-clock.ts'
 import { type Holder, json, RecordWorld } from '../support/record-world.ts'
 
 /** Worlds that are tried; `MUSTER_SIMULATIONS=5000` for a night. */
@@ -259,15 +259,7 @@ class Simulation {
   }
 
   async #pass(ms: number): Promise<void> {
-    const end = this.#clock.now() + ms
-    const { network } = this.#world
-    await network.settle()
-    for (let next = this.#clock.nextAt; next !== undefined && next <= end; next = this.#clock.nextAt) {
-      this.#clock.advanceTo(Math.min(end, Math.max(next, this.#clock.now() + 20)))
-      await network.settle()
-    }
-    this.#clock.advanceTo(end)
-    await network.settle()
+    await passTime(this.#clock, this.#world.network, ms)
   }
 
   #truthOf(key: string): Truth {

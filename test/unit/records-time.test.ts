@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { placeOf } from '../../src/shared/records/key.ts'
 import { MAX_RECORD_SKEW_MS, RECORD_SWEEP_MS, REPUBLISH_MS } from '../../src/shared/records/limits.ts'
 import type { Found } from '../../src/shared/records/read.ts'
-import { EventClock } from '../support/fake-peer.ts'
+import { EventClock, passTime } from '../support/event-clock.ts'
 import { type Holder, json, mesh, open, owned, RecordWorld, read } from '../support/record-world.ts'
 
 const MINUTE = 60_000
@@ -15,15 +15,7 @@ class World implements AsyncDisposable {
   readonly records = new RecordWorld({ clock: this.clock, latencyMs: 10 })
 
   async pass(ms: number): Promise<void> {
-    const end = this.clock.now() + ms
-    const { network } = this.records
-    await network.settle()
-    for (let next = this.clock.nextAt; next !== undefined && next <= end; next = this.clock.nextAt) {
-      this.clock.advanceTo(Math.min(end, Math.max(next, this.clock.now() + 10)))
-      await network.settle()
-    }
-    this.clock.advanceTo(end)
-    await network.settle()
+    await passTime(this.clock, this.records.network, ms)
   }
 
   async until<T>(work: Promise<T>): Promise<T> {

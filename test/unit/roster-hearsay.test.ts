@@ -10,7 +10,8 @@ import { Suspects } from '../../src/shared/roster/suspects.ts'
 import { RosterTable, type Source } from '../../src/shared/roster/table.ts'
 import { Turns } from '../../src/shared/roster/turns.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
-import { EventClock, plainSeal, Village } from '../support/fake-peer.ts'
+import { EventClock } from '../support/event-clock.ts'
+import { plainSeal, Village } from '../support/fake-peer.ts'
 
 const lobby = await topicOf('lobby')
 

@@ -1,3 +1,4 @@
+import { ED25519_PEER_ID } from '../../shared/core/address.ts'
 import { type CommandLine, helpText, type JudgeWords, parseCommandLine } from '../../shared/core/command-line.ts'
 import { nodeOptions, programOptions } from '../../shared/core/common-options.ts'
 import { durationBetween } from '../../shared/core/duration.ts'
@@ -57,7 +58,7 @@ const owner = textOption<string, undefined>({
   default: undefined,
   otherwise: 'nobody',
   parse(text) {
-    if (!/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/.test(text.trim())) throw new RangeError('no peer id')
+    if (!ED25519_PEER_ID.test(text.trim())) throw new RangeError('no peer id')
     return text.trim()
   }
 })

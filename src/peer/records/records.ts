@@ -1,4 +1,4 @@
-import type { PeerId } from '../../shared/core/address.ts'
+import { ED25519_PEER_ID, type PeerId } from '../../shared/core/address.ts'
 import { MusterError } from '../../shared/core/errors.ts'
 import { contentKey, normalCid, normalName, type RecordKey as SharedKey } from '../../shared/records/key.ts'
 import { MAX_RECORD_VALIDITY_MS, MIN_RECORD_VALIDITY_MS, REPLICAS } from '../../shared/records/limits.ts'
@@ -77,8 +77,6 @@ function keyOf(key: RecordKey, self: PeerId): SharedKey {
     throw new MusterError('key-invalid', `owner: ${JSON.stringify(owner)} is no peer id`)
   return { kind: 'owned', owner, name: normalName(name) }
 }
-
-const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/
 
 /** @throws MusterError `options-invalid`. */
 function judgeTimes({ validityMs, timeoutMs }: { readonly validityMs?: number; readonly timeoutMs?: number }): void {

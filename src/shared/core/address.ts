@@ -26,6 +26,9 @@ export function parseAddress(text: string): DialAddress {
   return trimmed.startsWith('/') ? parseMultiaddr(trimmed) : parseHostPort(trimmed)
 }
 
+/** The id of a Muster node, an Ed25519 key: the base58btc form of 38 bytes, of which the first six are always the same. */
+export const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/
+
 /** An Ed25519, secp256k1 or RSA peer id in base58btc: the form all of them are printed in. */
 const PEER_ID = /^(12D3KooW|16Uiu2HA|Qm)[1-9A-HJ-NP-Za-km-z]{36,50}$/
 

@@ -1,4 +1,4 @@
-import { parseAddress } from './address.ts'
+import { ED25519_PEER_ID, parseAddress } from './address.ts'
 import { listOption, oneOf, switchOption, textOption } from './options.ts'
 import { MAX_TOPIC_BYTES, normalTopicName } from './topic.ts'
 
@@ -140,9 +140,6 @@ function parseListen(text: string): string {
   if (peerId !== undefined || !/^\/ip[46]\//.test(address)) throw new RangeError('not an address of this machine')
   return text.trim()
 }
-
-/** The base58btc form of 38 bytes, of which the first six are always the same. */
-const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/
 
 function parseReachable(text: string): string {
   const { address, peerId } = parseAddress(text)

@@ -1,9 +1,6 @@
-import type { PeerAddress, PeerId } from '../core/address.ts'
+import { ED25519_PEER_ID, type PeerAddress, type PeerId } from '../core/address.ts'
 import { compareDistance, type Position, positionOf } from '../node/position.ts'
 import { MAX_ASKED_NODES, MAX_CANDIDATES, REPLICAS } from './limits.ts'
-
-/** What strangers name has to be a peer id before its position can be computed. */
-const ED25519_PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/
 
 /** `new` → `asked` → `answered` or `failed`; `slow` is asked, and waited for no longer. */
 type State = 'new' | 'asked' | 'slow' | 'answered' | 'failed'
@@ -43,6 +40,7 @@ export class Frontier {
   }
 
   #insert(nodes: Iterable<PeerAddress>, isMet: boolean): void {
+    // what strangers name has to be a peer id before its position can be computed
     for (const node of nodes) {
       if (node.peerId === this.#self || this.#byId.has(node.peerId) || !ED25519_PEER_ID.test(node.peerId)) continue
       const candidate: Candidate = { node, position: positionOf(node.peerId), isMet, state: 'new' }
