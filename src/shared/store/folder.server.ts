@@ -14,15 +14,18 @@ export async function createFolder(path: string): Promise<void> {
   }
 }
 
+/** Tries of one folder: another process may make its parent between our look and our attempt. */
+const MAX_TRIES = 3
+
 /** Node's own `recursive` never returns where the system says ENOENT below a folder that exists, as in /proc. */
-async function makeFolder(path: string): Promise<void> {
+async function makeFolder(path: string, tries = MAX_TRIES): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 })
   } catch (thrown) {
     const parent = dirname(path)
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT' && !(await isFolder(parent))) {
-      await makeFolder(parent)
-      return await makeFolder(path)
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT' && tries > 1) {
+      if (!(await isFolder(parent))) await makeFolder(parent)
+      return await makeFolder(path, tries - 1)
     }
     if (!(await isFolder(path))) throw thrown
   }
