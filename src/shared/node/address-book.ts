@@ -23,6 +23,7 @@ export class AddressBook {
   of(id: PeerId): readonly string[] {
     const known = this.#addresses.get(id.toString())
     if (known !== undefined) return known
+    this.#set(id, []) // asked for once: what changes later is told
     this.#store.get(id).then(
       peer => this.#keep(peer),
       () => undefined // not known at all: it will be, or it is nobody
@@ -36,8 +37,12 @@ export class AddressBook {
 
   #keep({ id, addresses }: Peer): void {
     const texts = addresses.map(({ multiaddr }) => multiaddr.toString().replace(/\/p2p\/[^/]+$/, ''))
+    this.#set(id, [...new Set(texts)].slice(0, MAX_ADDRESSES_PER_PEER))
+  }
+
+  #set(id: PeerId, addresses: readonly string[]): void {
     this.#addresses.delete(id.toString())
-    this.#addresses.set(id.toString(), [...new Set(texts)].slice(0, MAX_ADDRESSES_PER_PEER))
+    this.#addresses.set(id.toString(), addresses)
     if (this.#addresses.size > MAX_KNOWN_PEERS) {
       this.#addresses.delete(this.#addresses.keys().next().value as string)
     }

@@ -25,10 +25,7 @@ import { Watching } from './watch.ts'
 import { type Put, Writer } from './write.ts'
 
 export interface RecordsNeeds {
-  readonly node: Pick<
-    Node,
-    'peerId' | 'dht' | 'seal' | 'open' | 'connect' | 'isConnected' | 'connections' | 'handle' | 'on'
-  >
+  readonly node: Pick<Node, 'peerId' | 'dht' | 'seal' | 'open' | 'connect' | 'isConnected' | 'handle' | 'on'>
   /** Where they are kept. */
   readonly table: Table
   readonly unseal: Unseal
