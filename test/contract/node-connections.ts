@@ -200,5 +200,28 @@ export function connectionContract(make: () => Promise<NodeHarness>): void {
       await ana.close()
       assert.deepEqual(await heard.promise, ['hello', 'goodbye'])
     })
+
+    it('lets what was sent through to a reader that is still busy when the connection goes', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await connected(net)
+      const heard = Promise.withResolvers<number[]>()
+      bob.handle(PROTOCOL, HANDLING, async far => {
+        const sizes: number[] = []
+        try {
+          for await (const frame of far.frames) {
+            sizes.push(frame.length)
+            if (sizes.length === 1) await eventually('ana is gone', () => !bob.isConnected(ana.peerId))
+          }
+          heard.resolve(sizes)
+        } catch (thrown) {
+          heard.reject(thrown)
+        }
+      })
+      const channel = await ana.open(bob.peerId, PROTOCOL, LIMITS)
+      for (const size of [300_000, 1_000, 2_000]) await channel.send(new Uint8Array(size))
+      await channel.close()
+      await ana.close()
+      assert.deepEqual(await heard.promise, [300_000, 1_000, 2_000])
+    })
   })
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Libp2p, Stream } from '@libp2p/interface'
+import type { Libp2p, PeerStore, Stream } from '@libp2p/interface'
 import { lpStream } from '@libp2p/utils'
 import { multiaddr } from '@multiformats/multiaddr'
 import { isMusterError } from '../../src/shared/core/errors.ts'
 import type { Libp2pNode } from '../../src/shared/node/libp2p.server.ts'
+import { withOverrides } from '../../src/shared/node/overrides.ts'
 import type { Channel } from '../../src/shared/node/port.ts'
 import { eventually } from '../support/eventually.ts'
 import { ourNode, placeOf, plainCaller, plainNode, Scope } from '../support/plain.ts'
@@ -96,7 +97,43 @@ describe('T25: a stream that the other side closes in order', () => {
     await channel.close()
     assert.equal(await heard.promise, 1)
   })
+
+  it(
+    'ours: keeps what was said, also when the connection is gone before the handler has the stream',
+    TEST,
+    async () => {
+      await using scope = new Scope()
+      const { hub, ana } = await ourPair(scope)
+      const heard = Promise.withResolvers<number>()
+      hub.handle(OURS, LIMITS, async inbound => {
+        let frames = 0
+        try {
+          for await (const _ of inbound.frames) frames++
+        } finally {
+          heard.resolve(frames)
+        }
+      })
+      afterDisconnect(hub, ana)
+      const channel = await ana.open(hub.peerId, OURS, { ...LIMITS, first: [new Uint8Array(3)] })
+      await channel.send(new Uint8Array(5))
+      await channel.close()
+      await ana.close()
+      assert.equal(await heard.promise, 2)
+    }
+  )
 })
+
+/** libp2p writes what it knows of the other side before it hands a stream over: here that takes until the other is gone. */
+function afterDisconnect(node: Libp2pNode, other: Libp2pNode): void {
+  const { components } = node.libp2p as unknown as { components: { peerStore: PeerStore } }
+  const { peerStore } = components
+  components.peerStore = withOverrides<PeerStore>(peerStore, {
+    merge: async (id, data, options) => {
+      await eventually('the other side is gone', () => !node.isConnected(other.peerId))
+      return await peerStore.merge(id, data, options)
+    }
+  })
+}
 
 describe('T25: a reader that does not read', () => {
   it('plain: waiting for the stream to drain works once', TEST, async () => {

@@ -78,8 +78,8 @@ export class StreamChannel implements Channel {
     stream.addEventListener('close', event => this.#onClose(event))
     stream.addEventListener('message', event => this.#onData(event))
     if (stream.readableEnded && stream.readBufferLength === 0) this.#onEnd()
-    if (stream.status === 'aborted' || stream.status === 'reset' || stream.status === 'closed')
-      this.#fail(closedByOther())
+    if (stream.status === 'aborted' || stream.status === 'reset') this.#fail(closedByOther())
+    else if (stream.status === 'closed') this.#finish(new MusterError('closed'))
   }
 
   send(frame: Uint8Array): Promise<void> {
@@ -167,7 +167,7 @@ export class StreamChannel implements Channel {
   }
 
   #onData({ data }: StreamMessageEvent): void {
-    if (this.#closed.signal.aborted) return
+    if (this.#failure !== undefined) return
     try {
       if (data instanceof Uint8Array) this.#onBytes(data)
       else for (const part of data) this.#onBytes(part)
@@ -212,7 +212,7 @@ export class StreamChannel implements Channel {
   }
 
   #onEnd(): void {
-    if (this.#closed.signal.aborted) return
+    if (this.#failure !== undefined) return
     if (this.#preamble !== undefined || !this.#decoder.isIdle) {
       if (this.#stream.status !== 'open')
         this.#fail(closedByOther()) // reset, or gone with its connection
@@ -224,18 +224,18 @@ export class StreamChannel implements Channel {
   }
 
   #onClose(event: StreamCloseEvent): void {
+    if (this.#closed.signal.aborted) return
     if (event.error !== undefined) this.#fail(closedByOther(event.error))
     else this.#finish(new MusterError('closed'))
   }
 
-  /** Nothing more will come or go, and that is in order: frames that wait may still be read. */
+  /** Nothing more will come or go, and that is in order: what has arrived may still be read, then comes `end`. */
   #finish(reason: MusterError): void {
-    this.#hasEnded = true
+    if (this.#stream.readBufferLength === 0) this.#hasEnded = true
     this.#end(reason)
   }
 
   #fail(reason: MusterError): void {
-    if (this.#closed.signal.aborted) return
     this.#failure = reason
     this.#end(reason)
   }
