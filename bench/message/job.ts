@@ -27,8 +27,6 @@ export interface Spent {
   readonly cpuUs: number
   /** Of a round trip each. */
   readonly latenciesUs?: Float64Array
-  /** What was done otherwise than the job says. */
-  readonly note?: string
 }
 
 /** One end of a pair; each runs in a process of its own. */
@@ -37,8 +35,6 @@ export interface Stack {
   listen(entry: string): Promise<string>
   /** Becomes the end that asks. `entry` is the file Muster is loaded from. */
   dial(address: string, entry: string): Promise<void>
-  /** Why this stack cannot do a job, at the end that asks; undefined when it can. */
-  lacks(kind: Kind): Promise<string | undefined>
   /** At the end that answers: the next job begins. */
   expect(job: Job): Promise<void>
   /** At the end that asks: does the job. Rejects when an answer is not what was asked. */
@@ -48,7 +44,7 @@ export interface Stack {
 }
 
 /** Notes what this process spends from now on. */
-export function stopwatch(): (extra?: Pick<Spent, 'latenciesUs' | 'note'>, endNs?: bigint) => Spent {
+export function stopwatch(): (extra?: Pick<Spent, 'latenciesUs'>, endNs?: bigint) => Spent {
   const before = process.cpuUsage()
   const startNs = process.hrtime.bigint()
   return (extra = {}, endNs = process.hrtime.bigint()) => {

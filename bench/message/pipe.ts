@@ -36,8 +36,6 @@ export interface Carrier {
   readonly keepsMessages: boolean
   listen(accept: (pipe: Pipe) => Receive, entry: string): Promise<string>
   dial(address: string, receive: Receive, entry: string): Promise<Pipe>
-  /** Why it cannot, after `dial`. */
-  lacks?(): string | undefined
   /** Messages put into one write when they go one way. */
   readonly batch?: number
 }
@@ -111,9 +109,6 @@ export function stackOf(carrier: Carrier): Stack {
     },
     async dial(address, entry) {
       pipe = await carrier.dial(address, bytes => receive(bytes), entry)
-    },
-    async lacks() {
-      return carrier.lacks?.()
     },
     async expect(job) {
       const expected = new Arrival(job)

@@ -61,8 +61,8 @@ export interface Summary {
     readonly done: number
     readonly of: number
     readonly figures: readonly Figure[]
-    /** Why there are no figures, or what they are not of. */
-    readonly notes: readonly string[]
+    /** Why rounds have no figures. */
+    readonly failures: readonly string[]
   }>
 }
 
@@ -75,15 +75,10 @@ export function summarise({ job, results }: Run, baselines: readonly string[]): 
       const values = read(name, of)
       return { column, median: median(values), ratios: Object.fromEntries(ratios), rounds: values }
     })
-    const notes = [...new Set(rounds.map(noteOf).filter(note => note !== undefined))]
-    return { name, done: rounds.filter(result => 'asking' in result).length, of: rounds.length, figures, notes }
+    const failures = [...new Set(rounds.flatMap(result => ('failed' in result ? [result.failed] : [])))]
+    return { name, done: rounds.filter(result => 'asking' in result).length, of: rounds.length, figures, failures }
   })
   return { kind: job.kind, bytes: job.bytes, rows }
-}
-
-function noteOf(result: Result): string | undefined {
-  if ('missing' in result) return result.missing
-  return 'failed' in result ? `failed: ${result.failed}` : result.asking.note
 }
 
 const TITLES: Readonly<Record<Kind, string>> = {
@@ -110,8 +105,10 @@ export function textOf(summary: Summary, isMarkdown: boolean): string {
     done === of ? name : `${name} (${done}/${of})`,
     ...figures.flatMap(({ median: value, ratios }) => [figure(value), ...Object.values(ratios).map(r => figure(r, 2))])
   ])
-  const notes = summary.rows.flatMap(({ name, notes: all }) => all.map(note => `${name}: ${note}`))
-  return [(isMarkdown ? markdown : table)([head, ...rows]), ...(notes.length === 0 ? [] : ['', ...notes])].join('\n')
+  const failures = summary.rows.flatMap(({ name, failures: all }) => all.map(why => `${name}: failed: ${why}`))
+  return [(isMarkdown ? markdown : table)([head, ...rows]), ...(failures.length > 0 ? ['', ...failures] : [])].join(
+    '\n'
+  )
 }
 
 /** What Muster is meant to reach, in ratios of the same run. */

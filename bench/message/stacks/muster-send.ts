@@ -1,7 +1,7 @@
-import type { Member } from '../../../src/index.ts'
+import type { Group, Member } from '../../../src/index.ts'
 import { Arrival } from '../arrival.ts'
 import { IN_FLIGHT, type Job, type Stack, stopwatch } from '../job.ts'
-import { type Group, openAnswering, openAsking, windowed } from '../muster-pair.ts'
+import { openAnswering, openAsking, windowed } from '../muster-pair.ts'
 import { checkMessage, messageOf, numberOf } from '../payload.ts'
 
 const TIMEOUT_MS = 120_000
@@ -26,7 +26,7 @@ async function echo({ bytes, count }: Job, window: number): Promise<Float64Array
   return times
 }
 
-/** Answers made of `send` alone, as programs had to before there were requests. */
+/** Answers made of `send` alone: what `ask` saves. */
 export const stack: Stack = {
   async listen(entry) {
     const answering = await openAnswering(entry)
@@ -46,9 +46,6 @@ export const stack: Stack = {
       waiting.get(numberOf(value))?.(value)
       waiting.delete(numberOf(value))
     })
-  },
-  async lacks() {
-    return undefined
   },
   async expect(job) {
     arrival = new Arrival(job)

@@ -3,7 +3,6 @@ import { openAnswering, openAsking } from '../muster-pair.ts'
 import { type Pipe, type Receive, stackOf } from '../pipe.ts'
 
 const NAME = 'bench'
-let hasStreams = true
 
 const pipeOf = (stream: ByteStream): Pipe => ({ send: bytes => stream.write(bytes) })
 
@@ -16,16 +15,13 @@ export const stack = stackOf({
   keepsMessages: false,
   async listen(accept, entry) {
     const { group, address } = await openAnswering(entry)
-    group.onStream?.(NAME, async stream => await read(stream, accept(pipeOf(stream))))
+    group.onStream(NAME, async stream => await read(stream, accept(pipeOf(stream))))
     return address
   },
   async dial(address, receive, entry) {
     const { group, member } = await openAsking(address, entry)
-    hasStreams = group.openStream !== undefined
-    if (group.openStream === undefined) return { send: () => undefined }
     const stream = await group.openStream(member, NAME)
     void read(stream, receive)
     return pipeOf(stream)
-  },
-  lacks: () => (hasStreams ? undefined : 'this version has no openStream')
+  }
 })
