@@ -68,11 +68,11 @@ export async function allTalk(seats: readonly Seat[]): Promise<void> {
   )
 }
 
-/** Each member came once, as far as `seat` was told, and nobody left. */
+/** `seat` was told once that it reached each of `members`, and of nobody that left. Who is slow to be reached is listed before. */
 export function cameOnce(seat: Seat, ...members: readonly Seat[]): void {
   assert.deepEqual(
     seat.told
-      .filter(({ event }) => event === 'member')
+      .filter(told => told.event === 'member' && told.verified)
       .map(({ peerId }) => peerId)
       .toSorted(),
     members.map(({ peerId }) => peerId).toSorted()
