@@ -187,7 +187,7 @@ describe('a direct message that does not arrive says why', () => {
       ...['--json', '--topic', 'lobby', '--listen', '127.0.0.1:0', '--memory'],
       ...net.addresses.flatMap(address => ['--bootstrap', address])
     ])
-    const peerId = String((await program.event('listening'))['peerId'])
+    const peerId = String((await program.event('listening')).peerId)
     await eventually('ana sees it', () => seen(ana).includes(peerId))
     await ana.group.send(peerId, 'hello', PATIENT)
     program.signal('SIGSTOP')

@@ -130,8 +130,8 @@ describe('a member', () => {
     first.signal('SIGKILL')
     await first.exited
     await using second = await start()
-    assert.equal((await second.event('listening'))['peerId'], peerId)
-    await second.event('member', event => event['peerId'] === ana.peerId)
+    assert.equal((await second.event('listening')).peerId, peerId)
+    await second.event('member', event => event.peerId === ana.peerId)
     await eventually('ana lists it once, reached', async () => {
       assert.deepEqual(seen(ana), [peerId])
       assert.equal((await ana.group.send(String(peerId), 'hello again', { timeoutMs: 2_000 })).to, peerId)

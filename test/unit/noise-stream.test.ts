@@ -12,7 +12,7 @@ const PAIRS: ReadonlyArray<readonly [Maker, Maker]> = [
   ['ours', 'stock'],
   ['stock', 'ours']
 ]
-const SEED = Number(process.env['MUSTER_SEED'] ?? Math.floor(Math.random() * 1_000_000))
+const SEED = Number(process.env.MUSTER_SEED ?? Math.floor(Math.random() * 1_000_000))
 const TEXT = (text: string): Buffer => Buffer.from(text)
 
 /** Strings of bytes of every size that is special to somebody. */

@@ -8,9 +8,9 @@ import type { Store } from '../../src/shared/store/port.ts'
 import { type FakeBootstrap, type FakePeer, Village } from '../support/fake-peer.ts'
 
 /** Worlds that are tried; `MUSTER_SIMULATIONS=5000` for a night. */
-const COUNT = Number(process.env['MUSTER_SIMULATIONS'] ?? 150)
+const COUNT = Number(process.env.MUSTER_SIMULATIONS ?? 150)
 /** The first of them; a failure names the one to repeat alone. */
-const FIRST_SEED = Number(process.env['MUSTER_SEED'] ?? 1)
+const FIRST_SEED = Number(process.env.MUSTER_SEED ?? 1)
 
 const MAX_PEERS = 8
 /** A member that died is gone from everybody's list after this long. */
