@@ -58,6 +58,8 @@ export interface Cluster extends AsyncDisposable {
   /** Freezes its processes. */
   pause(container: Container): Promise<void>
   unpause(container: Container): Promise<void>
+  /** Runs a command in a container that runs; resolves with its standard output, rejects when it fails. */
+  exec(container: Container, ...command: string[]): Promise<string>
   /** Everything a container printed on standard output, over all its lives. Fails if a line is not JSON. */
   lines(container: Container): Promise<Line[]>
   /** The bootstrap's, asked from the host. */
@@ -135,6 +137,9 @@ export async function createCluster(engine: Engine, folder: string, image: strin
     },
     async unpause({ id }) {
       await engine.docker(['unpause', id])
+    },
+    async exec({ id }, ...command) {
+      return (await engine.docker(['exec', id, ...command])).stdout
     },
     async lines({ id }) {
       const { stdout } = await engine.docker(['logs', id])

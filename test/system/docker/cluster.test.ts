@@ -98,6 +98,20 @@ async function gatherAndOutlive(t: TestContext, cluster: Cluster): Promise<void>
     timed(t, 'everybody meets', () => everybodyMeets(cluster, 3))
   )
 
+  await step('what is put in one container is got in another, and exported', async () => {
+    const [bootstrap] = await cluster.containers('bootstrap')
+    const [first, second] = await cluster.containers('peer')
+    const [asPeer, asBootstrap] = ['peer', 'bootstrap'].map(role => ['node', `/app/src/${role}/main.ts`])
+    await cluster.exec(first!, ...asPeer!, 'put', 'colour', '"green"')
+    assert.equal(await cluster.exec(second!, ...asPeer!, 'get', 'colour'), 'green\n')
+    const exported = await cluster.exec(bootstrap!, ...asBootstrap!, 'export')
+    const keys = exported
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line).key)
+    assert.deepEqual(keys, ['colour'])
+  })
+
   await step('a bootstrap that was killed comes back as itself, with its data, and the peers go on', async () => {
     const before = await cluster.status()
     assert.equal(before.role, 'bootstrap')
