@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { cpus, loadavg, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { LinkUnavailable, openLink, type Place } from './meet/link.ts'
+import { chosen, machine, numbers, printer, wrong } from './common/command.ts'
+import { LinkUnavailable, openLink, type Place } from './common/link.ts'
 import { type Network, openNetwork, type StackName } from './meet/network.ts'
 import { CONTESTANTS, type Contestant, runNewcomer, type Trial } from './meet/newcomer.ts'
 import { markdownOf, type Run, summarise, tableOf } from './meet/summary.ts'
@@ -41,23 +42,17 @@ if (flags.help) {
   process.exit(0)
 }
 
-const numbers = (list: string) => list.split(',').map(Number)
 const rounds = Number(flags.rounds)
 const processes = Number(flags.processes)
-const wanted = flags.only?.split(',')
-const unknown = wanted?.find(name => CONTESTANTS.every(contestant => contestant.name !== name))
-if (
-  unknown !== undefined ||
-  ![rounds, processes, ...numbers(flags.nodes), ...numbers(flags.rtt)].every(Number.isFinite)
-) {
-  console.error(unknown === undefined ? HELP : `no contestant ${unknown}\n${HELP}`)
-  process.exit(1)
+if (![rounds, processes, ...numbers(flags.nodes)].every(each => each >= 1)) {
+  wrong('--rounds, --processes and --nodes are 1 or more')
 }
+if (!numbers(flags.rtt).every(each => each >= 0)) wrong('--rtt: milliseconds, 0 or more')
 
-const say = (line: string) => (flags.json ? process.stderr : process.stdout).write(`${line}\n`)
+const say = printer(flags.json)
 
-const contestants = CONTESTANTS.filter(({ name, script, job }) => {
-  if (wanted !== undefined && !wanted.includes(name)) return false
+const wanted = flags.only === undefined ? CONTESTANTS : chosen(CONTESTANTS, flags.only.split(','))
+const contestants = wanted.filter(({ name, script, job }) => {
   const missing = [script, job?.entry].find(path => typeof path === 'string' && !existsSync(fileOf(path)))
   if (missing !== undefined) say(`left out: ${name}, as ${fileOf(String(missing))} does not exist`)
   return missing === undefined
@@ -133,8 +128,7 @@ try {
   if (cacheFolder !== undefined) await rm(cacheFolder, { recursive: true, force: true })
 }
 if (flags.json) {
-  const machine = { node: process.version, platform: process.platform, cpus: cpus().length, load: loadavg() }
   const settings = { rounds, processes, baseline: flags.baseline, compileCache: flags['compile-cache'] }
   const results = runs.map(run => ({ ...run, summary: summarise(run, flags.baseline) }))
-  console.log(JSON.stringify({ machine, settings, runs: results }, undefined, 2))
+  console.log(JSON.stringify({ machine: machine(), settings, runs: results }, undefined, 2))
 }

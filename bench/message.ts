@@ -1,5 +1,5 @@
-import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
+import { chosen, machine, numbers, printer, wrong } from './common/command.ts'
 import { CONTESTANTS, type Contestant, isBuilt, USUAL } from './message/contestants.ts'
 import type { Job } from './message/job.ts'
 import { summarise, textOf, verdictOf } from './message/summary.ts'
@@ -33,20 +33,16 @@ if (flags.help) {
   process.exit(0)
 }
 
-const sizes = flags.sizes.split(',').map(Number)
+const sizes = numbers(flags.sizes)
 const rounds = Number(flags.rounds)
 const work = Number(flags.work)
 const baselines = flags.baseline.split(',')
-const wanted = flags.only?.split(',') ?? USUAL
-const unknown = wanted.find(name => CONTESTANTS.every(contestant => contestant.name !== name))
-if (unknown !== undefined || !sizes.every(size => size >= 8) || !(rounds >= 1) || !(work > 0)) {
-  console.error(unknown === undefined ? HELP : `no contestant ${unknown}\n${HELP}`)
-  process.exit(1)
-}
+if (!sizes.every(size => size >= 8)) wrong('--sizes: bytes, 8 or more')
+if (!(rounds >= 1)) wrong('--rounds: 1 or more')
+if (!(work > 0)) wrong('--work: more than 0')
 
-const say = (line: string) => (flags.json ? process.stderr : process.stdout).write(`${line}\n`)
-
-const contestants = CONTESTANTS.filter(({ name }) => wanted.includes(name))
+const say = printer(flags.json)
+const contestants = chosen(CONTESTANTS, flags.only?.split(',') ?? USUAL)
 if (!isBuilt) say('dist/ does not exist (npm run build): Muster runs from src/')
 
 const jobs = jobsOf(sizes, work)
@@ -76,6 +72,7 @@ const all = runs.flatMap(({ results }) => Object.values(results).flat())
 if (all.some(result => 'failed' in result)) process.exitCode = 1
 
 if (flags.json) {
-  const machine = { node: process.version, platform: process.platform, cpus: cpus().length, load: loadavg() }
-  console.log(JSON.stringify({ machine, settings: { rounds, sizes, work, baselines }, summaries }, undefined, 2))
+  console.log(
+    JSON.stringify({ machine: machine(), settings: { rounds, sizes, work, baselines }, summaries }, undefined, 2)
+  )
 }

@@ -1,8 +1,8 @@
 import { mkdir } from 'node:fs/promises'
-import { cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { LinkUnavailable, openLink, type Place } from './meet/link.ts'
+import { chosen, machine, numbers, printer, wrong } from './common/command.ts'
+import { LinkUnavailable, openLink, type Place } from './common/link.ts'
 import { CONTESTANTS, type StackName } from './records/contestants.ts'
 import { type Network, openNetwork } from './records/network.ts'
 import { measureRecall, type Recall } from './records/recall.ts'
@@ -47,29 +47,22 @@ if (flags.help) {
   process.exit(0)
 }
 
-const numbers = (list: string) => list.split(',').map(Number)
 const rounds = Number(flags.rounds)
 const operations = Number(flags.operations)
 const processes = Number(flags.processes)
 const recallNodes = Number(flags.recall)
 const keys = Number(flags.keys)
 const baselines = flags.baseline.split(',')
-const wanted = flags.only?.split(',')
-const unknown = wanted?.find(name => CONTESTANTS.every(contestant => contestant.name !== name))
 const least = processes + 2 // a bootstrap and one more, the measured one, and one for each other process
-const isRight =
-  [rounds, operations, processes, keys].every(each => each >= 1) &&
-  numbers(flags.nodes).every(each => each >= least) &&
-  numbers(flags.rtt).every(each => each >= 0) &&
-  (recallNodes === 0 || recallNodes >= least)
-if (unknown !== undefined || !isRight) {
-  console.error(unknown === undefined ? HELP : `no contestant ${unknown}\n${HELP}`)
-  process.exit(1)
+if (![rounds, operations, processes, keys].every(each => each >= 1)) {
+  wrong('--rounds, --operations, --processes and --keys are 1 or more')
 }
+if (!numbers(flags.nodes).every(each => each >= least)) wrong(`--nodes: at least ${least}, two more than processes`)
+if (!numbers(flags.rtt).every(each => each >= 0)) wrong('--rtt: milliseconds, 0 or more')
+if (!(recallNodes === 0 || recallNodes >= least)) wrong(`--recall: 0, or at least ${least}`)
 
-const say = (line: string) => (flags.json ? process.stderr : process.stdout).write(`${line}\n`)
-
-const contestants = CONTESTANTS.filter(({ name }) => wanted?.includes(name) ?? true)
+const say = printer(flags.json)
+const contestants = flags.only === undefined ? CONTESTANTS : chosen(CONTESTANTS, flags.only.split(','))
 const profiles = flags.profile === undefined ? undefined : resolve(flags.profile)
 if (profiles !== undefined) await mkdir(profiles, { recursive: true })
 
@@ -131,10 +124,9 @@ if (recall !== undefined) say(`${recallText(recall)}\n`)
 if (contestants.some(({ network }) => network === 'muster')) say(verdictOf(runs, recall, flags.markdown))
 
 if (flags.json) {
-  const machine = { node: process.version, platform: process.platform, cpus: cpus().length, load: loadavg() }
   const settings = { rounds, operations, processes, baselines }
   const results = runs.map(({ run, rows }) => ({ ...run, trials: plain(run.trials), summary: rows }))
-  console.log(JSON.stringify({ machine, settings, runs: results, recall }, undefined, 2))
+  console.log(JSON.stringify({ machine: machine(), settings, runs: results, recall }, undefined, 2))
 }
 
 /** JSON writes typed arrays as objects. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Place } from '../common/link.ts'
 import { type Remote, spawnRemote, stopRemote } from '../common/remote.ts'
-import type { Place } from './link.ts'
 import type { Stack } from './stacks/stack.ts'
 
 export type StackName = 'hyperswarm' | 'libp2p' | 'muster'

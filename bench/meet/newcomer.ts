@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Place } from './link.ts'
+import type { Place } from '../common/link.ts'
 import type { StackName } from './network.ts'
 
 /** What a newcomer reports, in milliseconds from just before its process was spawned. */

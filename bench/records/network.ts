@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
+import type { Place } from '../common/link.ts'
 import { type Remote, spawnRemote, stopRemote } from '../common/remote.ts'
-import type { Place } from '../meet/link.ts'
 import type { StackName } from './contestants.ts'
 import type { Stack } from './stacks/stack.ts'
 
