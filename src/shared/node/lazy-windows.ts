@@ -42,6 +42,8 @@ function beLazy(stream: YamuxStream): void {
   const update = stream.sendWindowUpdate.bind(stream)
   stream.sendWindowUpdate = () => {
     const hasMoreToSay = stream.state === INIT || stream.state === SYN_RECEIVED || stream.state === PAUSED
-    if (hasMoreToSay || 2 * (window.recvWindow - window.recvWindowCapacity) >= window.recvWindow) update()
+    const isHalfUsed = 2 * (window.recvWindow - window.recvWindowCapacity) >= window.recvWindow
+    // who has said its last word needs no room; on a connection that is gone, saying so would throw
+    if (hasMoreToSay || (isHalfUsed && stream.remoteWriteStatus !== 'closed')) update()
   }
 }
