@@ -37,6 +37,15 @@ test('connecting to an address whose identity has changed is refused, and naming
   assert.equal(await peer.connect(place), second.peerId)
 })
 
+test('a status says that the DHT hangs instead of hanging too', async () => {
+  await using peer = await createPeer({ ...LOOPBACK, http: '127.0.0.1:0', bootstrap: [] })
+  peer.node.dht.answers = ({ signal } = {}) =>
+    new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+  const response = await fetch(`${peer.httpUrl}/status`)
+  assert.equal(response.status, 200)
+  assert.equal(((await response.json()) as { health: { ok: boolean } }).health.ok, false)
+})
+
 test('memory and a data folder contradict each other in the library too', async () => {
   await assert.rejects(createPeer({ memory: true, data: 'somewhere' }), error =>
     isMusterError(error, 'options-invalid')

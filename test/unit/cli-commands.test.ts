@@ -12,7 +12,12 @@ import { FakePeer, memberOf, Record, SELF, Text } from './cli-fakes.ts'
 const ana = memberOf('ana001', 'ana')
 const bob = memberOf('bob002', 'Bob B')
 const nameless = memberOf('non003')
-const INIT = { quit() {}, files: { serve() {}, async send() {} }, isInteractive: false }
+const INIT = {
+  quit() {},
+  files: { serve() {}, async send() {} },
+  output: { isFull: false, async drained() {} },
+  isInteractive: false
+}
 
 async function console(...topics: string[]) {
   const given: Array<[to: string, path: string]> = []

@@ -67,8 +67,9 @@ export class FakeGroup extends Emitter<GroupEvents> implements Group {
     this.emit('member', member)
   }
 
-  hear(from: Member, value: Value): void {
-    this.emit('message', this.#message(from, value))
+  /** What the listeners make of a message, as for its receipt. */
+  hear(from: Member, value: Value): boolean | Promise<boolean> {
+    return this.offer('message', this.#message(from, value))
   }
 
   async send(member: Member | PeerId, value: Value): Promise<Receipt> {
@@ -309,6 +310,11 @@ export class FakePeer extends Emitter<PeerEvents> implements Peer {
     await this.closing
   }
 
+  /** Closes by itself. */
+  fail(reason: MusterError): void {
+    void this.#scope.close(reason)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
@@ -334,12 +340,26 @@ export class Record implements Printer {
   }
 }
 
-/** A stream that keeps its text. */
+/** A stream that keeps its text, while somebody reads. */
 export class Text extends Writable {
   text = ''
+  #waiting: (() => void) | undefined
+  #isStalled = false
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     this.text += chunk.toString()
-    done()
+    if (this.#isStalled) this.#waiting = done
+    else done()
+  }
+
+  /** The reader stands still until it goes on. */
+  stall(): void {
+    this.#isStalled = true
+  }
+
+  go(): void {
+    this.#isStalled = false
+    this.#waiting?.()
   }
 }
 

@@ -111,6 +111,14 @@ describe('the local API', () => {
     assert.equal(chunked.code, 413)
   })
 
+  it('proves itself to a hello with a text alone, and outlives others', async () => {
+    await using all = await serving()
+    for (const body of ['{}', '{"nonce":1}', '{"nonce":null}', '{"nonce":{"toString":1}}', '{"nonce":[[]]}']) {
+      assert.equal((await ask(`${all.place.url}/hello`, {}, body)).code, 400, body)
+    }
+    assert.equal((await ask(`${all.place.url}/hello`, {}, '{"nonce":"1"}')).code, 200)
+  })
+
   it('brings errors with their code, behind what came before', async () => {
     await using all = await serving()
     const client = await findLocalApi(all.folder.path, never)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { describe, it } from 'node:test'
 import type { Value } from '../../src/peer/api.ts'
 import type { CliEvent } from '../../src/peer/cli/events.ts'
@@ -8,6 +9,7 @@ import { MAX_SHOWN_TEXT, sanitize } from '../../src/peer/cli/sanitize.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { FakePeer, memberOf } from './cli-fakes.ts'
 
+const SANITIZE = new URL('../../src/peer/cli/sanitize.ts', import.meta.url).href
 const ana = memberOf('ana111', 'ana')
 const topic = 'global-chat'
 const EVIL = 'a\u001b[2J\u009b31m\u202egnp\u2028\nz'
@@ -187,6 +189,24 @@ describe('JSON lines', () => {
   it('carry the text of strangers unharmed and harmless', () => {
     assert.equal((json(message(EVIL)) as { value: unknown }).value, EVIL)
     assert.doesNotMatch(jsonText(message(`${EVIL}\u007f\u{e0041}`)) ?? '', /[\p{Cc}\u2028\u202e\u{e0041}]/u)
+  })
+
+  it('are the same JSON whatever is escaped, at a bounded cost', () => {
+    const texts = [
+      '',
+      'a\u007fb',
+      '\u{1f600}\u{e0041}\u0085',
+      '\ud83d',
+      '\u{e0041}',
+      '\u{e0100}\u007f',
+      `${'\u007f'.repeat(70_000)}\u{e0041}`
+    ]
+    for (const text of texts) assert.equal((json(message(text)) as { value: unknown }).value, text)
+    const script = `const { escapeJson } = await import(${JSON.stringify(SANITIZE)})
+      for (const unit of ['\\x7f', 'a\\x7f']) console.log(escapeJson(unit.repeat(${64 * 2 ** 20} / unit.length)).length)`
+    const args = ['--max-old-space-size=1024', '--input-type=module', '-e', script]
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    assert.equal(stdout, `${6 * 2 ** 26}\n${7 * 2 ** 25}\n`, stderr)
   })
 
   it('leave advice for people out', () => {

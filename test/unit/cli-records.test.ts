@@ -12,7 +12,8 @@ import { FakePeer, memberOf, Record, SELF } from './cli-fakes.ts'
 function console() {
   const peer = new FakePeer('me')
   const record = new Record()
-  const init = { quit() {}, files: { serve() {}, async send() {} }, isInteractive: false }
+  const output = { isFull: false, async drained() {} }
+  const init = { quit() {}, files: { serve() {}, async send() {} }, output, isInteractive: false }
   const session = createSession(peer, record, init)
   return { peer, record, type: (line: string) => runLine(session, line) }
 }

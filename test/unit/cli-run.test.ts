@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { MAX_UNREAD_BYTES } from '../../src/peer/cli/output.ts'
 import { type Program, type ProgramOptions, run } from '../../src/peer/cli/run.ts'
 import { startBootstrap, startPeer } from '../../src/peer/cli/start.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
@@ -174,6 +175,80 @@ describe('a program', () => {
     await running
     assert.equal(await host.exited, 0)
     assert.equal(host.stderr.text, '')
+  })
+})
+
+describe('a reader that stands still', () => {
+  it('does not keep the program from ending', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const host = new FakeHost()
+    const running = run(host, programOf(new FakePeer()))
+    host.stdout.stall()
+    host.signal()
+    await running
+    t.mock.timers.tick(4_999)
+    assert.deepEqual(host.exits, [])
+    t.mock.timers.tick(1)
+    assert.equal(host.exits[0], 1)
+  })
+
+  it('costs bounded memory: messages to us wait with their receipts, other lines are counted', async () => {
+    const host = new FakeHost(['lobby', '--json'])
+    const peer = new FakePeer()
+    const running = run(host, programOf(peer))
+    await eventually('it joined', () => host.stdout.text.includes('joined'))
+    const lobby = peer.groups[0]!
+    host.stdout.stall()
+    const long = 'x'.repeat(1_048_576)
+    let held = 0
+    const outcomes = Array.from({ length: 40 }, () => lobby.hear(memberOf('ana001'), long))
+    for (const outcome of outcomes) if (outcome instanceof Promise) held++
+    assert.ok(held > 20, `${held} wait`)
+    for (let at = 0; at < 1_000; at++) lobby.emit('left', { peerId: `p${at}`, name: undefined, reason: 'lost' })
+    assert.ok(host.stdout.writableLength < MAX_UNREAD_BYTES + 2 * long.length, `${host.stdout.writableLength}`)
+    host.stdout.go()
+    for (const outcome of outcomes) assert.equal(await outcome, true)
+    const events = host.stdout.text
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    assert.equal(events.filter(({ event }) => event === 'message').length, 40)
+    const missed = events.filter(({ event }) => event === 'error').map(({ code, message }) => `${code} ${message}`)
+    assert.deepEqual(missed, ['limit-reached 1000 lines were not printed: nobody read standard output'])
+    host.signal()
+    await running
+    assert.equal(await host.exited, 0)
+  })
+})
+
+describe('a program that cannot go on', () => {
+  it('ends with 1 and says why when its output is lost, whatever else fails', async () => {
+    for (const [argv, fails] of [
+      [[], false],
+      [['--json'], true]
+    ] as const) {
+      const host = new FakeHost(argv)
+      const peer = new FakePeer()
+      if (fails) peer.closing = Promise.reject(new Error('the last words'))
+      const running = run(host, programOf(peer))
+      await eventually('the peer listens', () => host.stdout.text.includes('listening'))
+      host.stdout.destroy(Object.assign(new Error('no space'), { code: 'ENOSPC' }))
+      await running
+      assert.equal(await host.exited, 1)
+      assert.equal(host.stderr.text, 'error: standard output cannot be written: ENOSPC (closed)\n')
+    }
+  })
+
+  it('ends with 1 and says why when the peer closes by itself', async () => {
+    const host = new FakeHost()
+    const peer = new FakePeer()
+    const running = run(host, programOf(peer))
+    await eventually('the peer listens', () => host.stdout.text.includes('listening'))
+    peer.closing = Promise.reject(new Error('the last words'))
+    peer.fail(new MusterError('data-not-writable', 'no room'))
+    await running
+    assert.equal(await host.exited, 1)
+    assert.equal(host.stderr.text, 'error: no room (data-not-writable)\n')
   })
 })
 

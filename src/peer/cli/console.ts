@@ -43,6 +43,8 @@ export async function readLines(
     held = []
     isSkipping = true
   }
+  const onAbort = (): void => void input.destroy()
+  signal.addEventListener('abort', onAbort, { once: true })
   for await (const chunk of untilBroken(input)) {
     let rest = chunk
     for (let at = rest.indexOf(LINE_FEED); at >= 0; at = rest.indexOf(LINE_FEED)) {
@@ -53,7 +55,8 @@ export async function readLines(
     }
     take(rest)
   }
-  if (heldBytes > 0) await end()
+  signal.removeEventListener('abort', onAbort)
+  if (heldBytes > 0 && !signal.aborted) await end()
 }
 
 /** A standard input that breaks is one that ended: the peer goes on without it. */

@@ -85,10 +85,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, condit
   if (body === undefined) return refuse(413, `A request has at most ${MAX_LOCAL_BODY_BYTES} bytes.`)
   const asked = objectOf(body)
   if (asked === undefined) return refuse(400, 'A request is a JSON object.')
+  const { nonce } = asked
+  if (isHello && typeof nonce !== 'string') return refuse(400, 'A hello has a nonce, a text.')
   response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
-  if (handler === undefined) {
-    return void response.end(`${JSON.stringify({ proof: proofOf(token, String(asked.nonce)) })}\n`)
-  }
+  if (handler === undefined) return void response.end(`${JSON.stringify({ proof: proofOf(token, String(nonce)) })}\n`)
   await stream(response, handler, asked, signal)
 }
 

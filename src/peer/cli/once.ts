@@ -1,16 +1,8 @@
-import { MusterError } from '../../shared/core/errors.ts'
+import { Ending } from './ending.ts'
 import type { Host } from './host.ts'
-import { humanPrinter, jsonPrinter, type Printer } from './printer.ts'
-import {
-  fail,
-  finish,
-  hasColours,
-  lineSink,
-  optionsOf,
-  type ProgramOptions,
-  SAME_KEY_PRESS_MS,
-  STOP_LIMIT_MS
-} from './run.ts'
+import { Output } from './output.ts'
+import type { Printer } from './printer.ts'
+import { optionsOf, type ProgramOptions, printerOf } from './run.ts'
 
 /** Exit codes of commands that do one thing and end; everything else is 1, or 2 for a wrong command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, noRecord: 3, unreachable: 4, timedOut: 5, invalid: 6 } as const
@@ -57,36 +49,23 @@ export async function runOnce(host: Host, commands: Readonly<Record<string, Comm
 }
 
 async function runCommand<Options extends ProgramOptions>(host: Host, command: Command<Options>): Promise<void> {
-  const options = optionsOf(host, command)
+  const ending = new Ending(host)
+  const options = optionsOf(host, command, ending)
   if (options === undefined) return
-  const controller = new AbortController()
-  let stoppedAt: number | undefined
-  let limit: NodeJS.Timeout | undefined
-  const stop = (): void => {
-    if (stoppedAt !== undefined) return
-    stoppedAt = performance.now()
-    controller.abort(new MusterError('aborted'))
-    limit = setTimeout(() => host.exit(EXIT.failed), STOP_LIMIT_MS)
-  }
-  host.onSignal(() => {
-    if (stoppedAt === undefined) stop()
-    else if (performance.now() - stoppedAt > SAME_KEY_PRESS_MS) host.exit(EXIT.failed)
-  })
-  host.stdout.on('error', stop)
-  const printer = options.json ? jsonPrinter(lineSink(host)) : humanPrinter(lineSink(host), hasColours(host))
+  const printer = printerOf(host, options, new Output(host.stdout))
+  if (options.json) ending.jsonLines = printer
+  const { signal } = ending
   const io: CommandIo = {
     host,
     printer,
-    signal: controller.signal,
-    write: data => written(host, data, controller.signal),
+    signal,
+    write: data => written(host, data, signal),
     say: line => void host.stderr.write(`${line}\n`)
   }
   try {
-    finish(host, await command.run(options, io))
+    ending.finish(await command.run(options, io))
   } catch (thrown) {
-    fail(host, options.json ? printer : undefined, thrown, EXIT_BY_ERROR)
-  } finally {
-    clearTimeout(limit)
+    ending.fail(thrown, EXIT_BY_ERROR)
   }
 }
 

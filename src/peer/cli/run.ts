@@ -1,21 +1,17 @@
-import { isMusterError, MusterError } from '../../shared/core/errors.ts'
+import { once } from 'node:events'
+import { isMusterError } from '../../shared/core/errors.ts'
 import type { Closable } from '../../shared/core/lifecycle.ts'
 import { type Console, openConsole } from './console.ts'
+import { Ending, STOP_LIMIT_MS } from './ending.ts'
 import type { Host } from './host.ts'
-import { errorLines, humanPrinter, jsonPrinter, type LineSink, type Printer } from './printer.ts'
-
-/** Milliseconds a graceful stop may take; then the process ends with exit code 1. */
-export const STOP_LIMIT_MS = 5000
-
-/** npm passes on the signal that the terminal sent to everybody: both mean one key press. */
-export const SAME_KEY_PRESS_MS = 100
-
-const USAGE_ERRORS: ReadonlySet<string> = new Set(['options-invalid', 'address-invalid', 'topic-invalid'])
+import { Output } from './output.ts'
+import { humanPrinter, jsonPrinter, type Printer } from './printer.ts'
 
 /** What a program gets to talk to its user. */
 export interface Io {
   readonly host: Host
   readonly printer: Printer
+  readonly output: Output
   /** There when both ends are a terminal and nobody asked for JSON lines. */
   readonly console: Console | undefined
   /** Ends the program, as the first Ctrl-C does. */
@@ -45,105 +41,69 @@ export interface Program<Options extends ProgramOptions> {
  * second signal, which ends the process at once.
  */
 export async function run<Options extends ProgramOptions>(host: Host, program: Program<Options>): Promise<void> {
-  const options = optionsOf(host, program)
-  if (options !== undefined) await runStarted(host, program, options)
+  const ending = new Ending(host)
+  const options = optionsOf(host, program, ending)
+  if (options === undefined) return
+  const terminal = options.json || !isTerminal(host) ? undefined : openConsole(host.stdin, host.stdout)
+  const output = new Output(host.stdout)
+  const printer = printerOf(host, options, output, terminal?.write)
+  if (options.json) ending.jsonLines = printer
+  ending.lastly = () => terminal?.close()
+  try {
+    const running = await program.start(options, {
+      host,
+      printer,
+      output,
+      console: terminal,
+      stop: () => ending.stop()
+    })
+    running.signal.addEventListener('abort', () => ending.stop())
+    if (running.signal.aborted) ending.stop()
+    if (!ending.signal.aborted) await once(ending.signal, 'abort')
+    terminal?.close()
+    const failure = await running.close().then(
+      () => undefined,
+      thrown => thrown
+    )
+    const { reason } = running.signal // what made it close by itself says more than what else failed then
+    if (!isMusterError(reason, 'closed')) ending.fail(reason)
+    else if (failure !== undefined) ending.fail(failure)
+    else ending.finish(0)
+  } catch (thrown) {
+    ending.fail(thrown)
+  }
 }
 
 /** What a program is told; undefined when there is nothing left to do, and the process ends. */
 export function optionsOf<Options extends ProgramOptions>(
   host: Host,
-  program: Pick<Program<Options>, 'version' | 'help' | 'parse'>
+  program: Pick<Program<Options>, 'version' | 'help' | 'parse'>,
+  ending: Ending
 ): Options | undefined {
   if (!isNewEnough(host.nodeVersion)) {
     host.stderr.write(`Muster needs Node 24.12 or newer; this is ${host.nodeVersion}\n`)
     host.exit(1)
     return undefined
   }
-  host.stderr.on('error', () => undefined) // nobody is left to be told
-  let options: Options
   try {
-    options = program.parse(host.argv, host.env)
+    const options = program.parse(host.argv, host.env)
+    if (!options.help && !options.version) return options
+    ending.finish(0, `${(options.help ? program.help() : program.version()).trimEnd()}\n`)
   } catch (thrown) {
-    fail(host, wantsJson(host) ? jsonPrinter(lineSink(host)) : undefined, thrown)
-    return undefined
+    if (wantsJson(host)) ending.jsonLines = jsonPrinter(new Output(host.stdout).write)
+    ending.fail(thrown)
   }
-  if (!options.help && !options.version) return options
-  finish(host, 0, `${(options.help ? program.help() : program.version()).trimEnd()}\n`)
   return undefined
 }
 
-async function runStarted<Options extends ProgramOptions>(
-  host: Host,
-  program: Program<Options>,
-  options: Options
-): Promise<void> {
-  const terminal = options.json || !isTerminal(host) ? undefined : openConsole(host.stdin, host.stdout)
-  const sink = terminal?.write ?? lineSink(host)
-  const printer = options.json ? jsonPrinter(sink) : humanPrinter(sink, hasColours(host))
-  const failHere = (thrown: unknown): void => {
-    terminal?.close()
-    fail(host, options.json ? printer : undefined, thrown)
+/** JSON lines or lines for people, to `write` if there is one, and to `output` otherwise. */
+export function printerOf(host: Host, { json }: ProgramOptions, output: Output, write = output.write): Printer {
+  const printer = json ? jsonPrinter(write) : humanPrinter(write, hasColours(host))
+  output.onMissed = lines => {
+    const message = `${lines} lines were not printed: nobody read standard output`
+    printer.print({ event: 'error', code: 'limit-reached', message })
   }
-
-  const stopping = Promise.withResolvers<void>()
-  let stoppedAt: number | undefined
-  let limit: NodeJS.Timeout | undefined
-  const stop = (): void => {
-    if (stoppedAt !== undefined) return
-    stoppedAt = performance.now()
-    stopping.resolve()
-    limit = setTimeout(() => {
-      failHere(new MusterError('timed-out', `did not stop within ${STOP_LIMIT_MS / 1000} s`))
-      host.exit(1) // even when standard output takes nothing any more
-    }, STOP_LIMIT_MS)
-  }
-  host.onSignal(() => {
-    if (stoppedAt === undefined) stop()
-    else if (performance.now() - stoppedAt > SAME_KEY_PRESS_MS) host.exit(1)
-  })
-  host.stdout.on('error', stop) // whoever read us is gone, e.g. `| head`
-
-  try {
-    const running = await program.start(options, { host, printer, console: terminal, stop })
-    running.signal.addEventListener('abort', stop)
-    if (!running.signal.aborted) await stopping.promise
-    terminal?.close()
-    await running.close()
-    finish(host, 0)
-  } catch (thrown) {
-    failHere(thrown)
-  } finally {
-    clearTimeout(limit)
-  }
-}
-
-/** Tells people on standard error, programs as a JSON line too, and ends the process. */
-export function fail(
-  host: Host,
-  jsonLines: Printer | undefined,
-  thrown: unknown,
-  exitCodes: Readonly<Record<string, number>> = {}
-): void {
-  const { code, message, detail } = failureOf(thrown)
-  host.stderr.write(`${detail ?? errorLines(code, message).join('\n')}\n`)
-  jsonLines?.print({ event: 'error', code, message })
-  finish(host, exitCodes[code] ?? (USAGE_ERRORS.has(code) ? 2 : 1))
-}
-
-export function lineSink(host: Host): LineSink {
-  return line => void host.stdout.write(`${line}\n`)
-}
-
-/** Ends the process once what was printed is out. */
-export function finish(host: Host, code: number, text = ''): void {
-  host.stdout.write(text, () => host.exit(code))
-}
-
-/** A `MusterError` speaks for itself; anything else is a defect of ours, and its stack says where. */
-function failureOf(thrown: unknown): { code: string; message: string; detail?: string } {
-  if (isMusterError(thrown)) return thrown
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-  return { code: 'unexpected', message: error.message, detail: `error: unexpected: ${error.stack ?? error.message}` }
+  return printer
 }
 
 function isNewEnough(version: string): boolean {
@@ -163,6 +123,6 @@ function isTerminal({ stdin, stdout, env }: Host): boolean {
 }
 
 /** Colours on a terminal only, and never against https://no-color.org. */
-export function hasColours({ stdout, env }: Host): boolean {
+function hasColours({ stdout, env }: Host): boolean {
   return stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
 }

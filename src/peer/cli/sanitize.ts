@@ -5,6 +5,8 @@ export const MAX_SHOWN_TEXT = 2000
 // invisible or turns the reading direction. Joiners (U+200C, U+200D) stay: Persian and emoji need them.
 const HIDDEN =
   /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
+/** Pieces of text put together at once. */
+const MAX_PARTS = 65_536
 const STACKED_MARKS = /(\p{M}{6})\p{M}+/gu
 
 /**
@@ -18,15 +20,47 @@ export function sanitize(text: string, maxLength: number = MAX_SHOWN_TEXT): stri
   return isLong ? `${clean}… (${text.length} characters)` : clean
 }
 
-/** JSON text in which a terminal finds nothing to obey either: `JSON.stringify` leaves DEL, C1 and bidi marks as they are. */
+/**
+ * JSON text in which a terminal finds nothing to obey either: `JSON.stringify` leaves DEL, C1 and bidi marks as they are.
+ * `replace` would do, but holds all matches until it is done: gigabytes for 64 MiB of them.
+ */
 export function escapeJson(json: string): string {
-  return json.replace(HIDDEN, character => {
-    let escaped = ''
-    for (let i = 0; i < character.length; i++) {
-      escaped += `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`
+  let escaped = ''
+  let parts: string[] = []
+  let copied = 0
+  for (let at = 0; at < json.length; at++) {
+    const unit = json.charCodeAt(at)
+    const isPair = unit >> 10 === LEADING && json.charCodeAt(at + 1) >> 10 === TRAILING
+    const written = isPair ? escapeOf(json.slice(at, at + 2)) : escapeOfUnit(unit)
+    if (written !== '') {
+      parts.push(json.slice(copied, at), written)
+      copied = at + (isPair ? 2 : 1)
     }
-    return escaped
-  })
+    if (isPair) at++
+    if (parts.length < MAX_PARTS) continue
+    escaped += parts.join('')
+    parts = []
+  }
+  return escaped + parts.join('') + json.slice(copied)
+}
+
+/** The leading six bits of surrogates. */
+const [LEADING, TRAILING] = [0b110110, 0b110111]
+/** By UTF-16 code unit: a regular expression for each would be slow. */
+const escapes = new Array<string | undefined>(65_536)
+
+function escapeOfUnit(unit: number): string {
+  escapes[unit] ??= escapeOf(String.fromCharCode(unit))
+  return escapes[unit]
+}
+
+/** Of one character; empty when it is harmless. */
+function escapeOf(character: string): string {
+  return character.search(HIDDEN) < 0 ? '' : character.split('').map(jsonEscape).join('')
+}
+
+function jsonEscape(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 function visible(character: string): string {

@@ -4,6 +4,7 @@ import { Slots } from '../../shared/core/slots.ts'
 import { normalTopicName } from '../../shared/core/topic.ts'
 import type { Group, Json, Member, Message, Peer, Receipt, Value } from '../api.ts'
 import type { Files } from './files.ts'
+import type { Output } from './output.ts'
 import type { Printer } from './printer.ts'
 import { Questions } from './questions.ts'
 import { shortId } from './shown.ts'
@@ -50,6 +51,8 @@ export interface SessionInit {
   readonly quit: () => void
   /** Files to and from members. */
   readonly files: Pick<Files, 'send' | 'serve'>
+  /** Where the printer prints to. */
+  readonly output: Pick<Output, 'isFull' | 'drained'>
   /** Somebody types, and does not want to wait for a file to be sent. */
   readonly isInteractive: boolean
 }
@@ -66,11 +69,13 @@ class PeerSession implements Session {
   readonly #sends = new Slots(MAX_SENDS)
   readonly #questions = new Questions()
   readonly #files: SessionInit['files']
+  readonly #output: SessionInit['output']
   readonly #isInteractive: boolean
   #current: Group | undefined
 
-  constructor(peer: Peer, printer: Printer, { quit, files, isInteractive }: SessionInit) {
+  constructor(peer: Peer, printer: Printer, { quit, files, output, isInteractive }: SessionInit) {
     this.#files = files
+    this.#output = output
     this.#isInteractive = isInteractive
     this.peer = peer
     this.printer = printer
@@ -171,9 +176,20 @@ class PeerSession implements Session {
       greeted.delete(peerId)
       this.printer.print({ event: 'left', topic, peerId, name, reason })
     })
-    group.on('message', message => this.#printMessage(message, this.#questions.add(message)))
+    group.on('message', message => this.#take(group, message))
     this.#files.serve(group)
     for (const member of group.members()) meet(member) // those found before we listened
+  }
+
+  /** Prints a message. Where nobody reads, what was sent to us alone waits, and so does its sender's receipt. */
+  #take(group: Group, message: Message): Promise<void> | undefined {
+    const print = (): void => this.#printMessage(message, this.#questions.add(message))
+    if (message.via !== 'direct' || !this.#output.isFull) return void print()
+    const whenRead = async (): Promise<void> => {
+      while (this.#output.isFull) await this.#output.drained(group.signal)
+      print()
+    }
+    return whenRead()
   }
 
   async #greet(group: Group, member: Member): Promise<void> {

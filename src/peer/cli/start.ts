@@ -36,7 +36,7 @@ export function startBootstrap(bootstrap: ServedBootstrap, { printer }: Io): Pro
     const { dataFolder, archive, node } = bootstrap
     if (dataFolder !== undefined) scope.own(await serveLocally(dataFolder, node.network, archiveHandlers(archive)))
     announce(bootstrap, printer)
-    bootstrap.signal.addEventListener('abort', () => void scope.close())
+    bootstrap.signal.addEventListener('abort', () => void scope.close(bootstrap.signal.reason))
     return scope
   })
 }
@@ -88,7 +88,12 @@ export function startPeer(peer: ServedPeer, { topics, files }: PeerStart, io: Io
     const board = new ProgressBoard(io.printer, io.console?.status)
     const exchange = scope.own(new Files({ printer: io.printer, board }, { folder }))
     const isInteractive = io.console !== undefined
-    const session = createSession(peer, io.printer, { quit: io.stop, files: exchange, isInteractive })
+    const session = createSession(peer, io.printer, {
+      quit: io.stop,
+      files: exchange,
+      output: io.output,
+      isInteractive
+    })
     for (const topic of topics) await session.join(topic)
     const handle = (line: string): Promise<void> => runLine(session, line)
     if (io.console !== undefined) {
@@ -100,7 +105,7 @@ export function startPeer(peer: ServedPeer, { topics, files }: PeerStart, io: Io
       }
       void readLines(io.host.stdin, handle, refuse, peer.signal).catch(reportUncaught)
     }
-    peer.signal.addEventListener('abort', () => void scope.close())
+    peer.signal.addEventListener('abort', () => void scope.close(peer.signal.reason))
     return scope
   })
 }

@@ -4,7 +4,7 @@ export type Undo = () => void
 
 /** Alive from the moment its factory resolves until `close()` resolves. */
 export interface Closable extends AsyncDisposable {
-  /** Aborted as soon as closing begins: hand it to every wait and every dial. */
+  /** Aborted as soon as closing begins: hand it to every wait and every dial. The reason is `closed`, or what failed. */
   readonly signal: AbortSignal
   /** Releases everything, newest first. Calling again returns the same promise. */
   close(): Promise<void>
@@ -33,13 +33,14 @@ export class Scope implements Closable {
     return part
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#release()
+  /** `reason` becomes that of the signal: what made this close by itself. */
+  close(reason: MusterError = new MusterError('closed')): Promise<void> {
+    this.#closing ??= this.#release(reason)
     return this.#closing
   }
 
-  async #release(): Promise<void> {
-    this.#controller.abort(new MusterError('closed'))
+  async #release(reason: MusterError): Promise<void> {
+    this.#controller.abort(reason)
     const failures: Error[] = []
     for (let release = this.#releases.pop(); release !== undefined; release = this.#releases.pop()) {
       try {

@@ -78,7 +78,8 @@ export interface Host {
 const LAST_PORT = new Key('/muster/port')
 /** Milliseconds in which a peer that has just started does nothing but find its first member. */
 const PEER_QUIET_START_MS = 250
-const HEALTH_TIMEOUT_MS = 3_000
+/** Less than `STATUS_DEADLINE_MS`: a status must be able to say that the DHT hangs. */
+const HEALTH_TIMEOUT_MS = 2_500
 
 /** Opens what both programs have in common; the scope closes it in the other order. @internal */
 export async function openHost(scope: Scope, options: HostOptions, topics: () => Status['topics']): Promise<Host> {
@@ -92,6 +93,10 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
       : silentMetrics
   ])
   scope.own(store)
+  void store.failure.then(err => {
+    log.error({ err }, 'the data folder cannot be written any more: closing')
+    return scope.close(err).catch(() => undefined) // the parts cannot write their last words either
+  })
   const identity = await identityOf(store)
   const node = scope.own(
     await listen(store, {

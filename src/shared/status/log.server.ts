@@ -5,6 +5,9 @@ import { type Log, silentLog } from '../core/log.ts'
 /** From talkative to quiet. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
+/** Log lines kept while standard error cannot be written, in bytes; further ones are lost. */
+export const MAX_UNWRITTEN_LOG_BYTES = 1_048_576
+
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /**
@@ -25,6 +28,8 @@ export function createLog({ level, name }: { level: LogLevel; name: string }): L
 
 function openLogger(level: LogLevel, name: string): pino.Logger {
   const create = createRequire(import.meta.url)('pino') as typeof pino
+  const destination = create.destination({ fd: 2, sync: true, maxLength: MAX_UNWRITTEN_LOG_BYTES })
+  destination.on('error', () => undefined) // e.g. a full disk: a node goes on without its log
   return create(
     {
       level,
@@ -34,6 +39,6 @@ function openLogger(level: LogLevel, name: string): pino.Logger {
       formatters: { level: label => ({ level: label }) },
       serializers: { error: create.stdSerializers.err, err: create.stdSerializers.err }
     },
-    create.destination({ fd: 2, sync: true })
+    destination
   )
 }

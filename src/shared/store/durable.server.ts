@@ -1,12 +1,15 @@
 import type { ClassicLevel } from 'classic-level'
 import { LevelDatastore } from 'datastore-level'
 import type { Batch, Key } from 'interface-datastore'
+import { asError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
 import type { Durability } from './port.ts'
 
 type Row = { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
 type Write = Row | { readonly type: 'del'; readonly key: string }
 type WaitOptions = { signal?: AbortSignal }
+/** Hears why the first write failed; what it returns is what that one and all later ones reject with. */
+export type OnFailure = (thrown: unknown) => Error
 
 /** libp2p's address book: hundreds of writes for one query, told again by anybody, and asked for by no user. */
 const NOT_SYNCED = '/peers/'
@@ -15,10 +18,15 @@ const NOT_SYNCED = '/peers/'
  * LevelDB rows whose acknowledged writes are on the disk (`fdatasync`), not only with the operating system, except
  * those under `/peers`. A sync costs the same for one row as for many, so writes that come while one is under way
  * wait and go together in the next.
+ *
+ * After a write has failed, e.g. on a full disk, no other is tried. LevelDB may have left half a record in its log: it
+ * would go on behind it when there is room again, and what follows a broken record is not read after the next start.
  */
 export class DurableDatastore extends LevelDatastore {
   readonly #level: ClassicLevel<string, Uint8Array>
   readonly #durability: Durability
+  readonly #onFailure: OnFailure
+  #failure: Error | undefined
   #waiting: Write[] = []
   #next: Promise<void> | undefined
   #running: Promise<void> = Promise.resolve()
@@ -27,10 +35,15 @@ export class DurableDatastore extends LevelDatastore {
    * Takes an open database with keys as `utf8` and values as `view`, and closes it with itself. With `fast` nothing is
    * synced: it survives `kill -9`, not a power cut.
    */
-  constructor(level: ClassicLevel<string, Uint8Array>, durability: Durability = 'sync') {
+  constructor(
+    level: ClassicLevel<string, Uint8Array>,
+    durability: Durability = 'sync',
+    onFailure: OnFailure = asError
+  ) {
     super(level as ConstructorParameters<typeof LevelDatastore>[0]) // `level` is `classic-level` under Node
     this.#level = level
     this.#durability = durability
+    this.#onFailure = onFailure
   }
 
   override async put(key: Key, value: Uint8Array, options?: WaitOptions): Promise<Key> {
@@ -64,7 +77,7 @@ export class DurableDatastore extends LevelDatastore {
 
   async #write(writes: Write[], { signal }: WaitOptions = {}): Promise<void> {
     signal?.throwIfAborted()
-    const done = writes.every(({ key }) => key.startsWith(NOT_SYNCED)) ? this.#level.batch(writes) : this.#sync(writes)
+    const done = writes.every(({ key }) => key.startsWith(NOT_SYNCED)) ? this.#batch(writes, false) : this.#sync(writes)
     await (signal === undefined ? done : raceSignal(done, signal))
   }
 
@@ -75,11 +88,22 @@ export class DurableDatastore extends LevelDatastore {
         const together = this.#waiting
         this.#waiting = []
         this.#next = undefined
-        await this.#level.batch(together, { sync: this.#durability === 'sync' })
+        await this.#batch(together, this.#durability === 'sync')
       })
       this.#next = next
       this.#running = next.catch(() => undefined) // each writer hears of its failure itself
     }
     return this.#next
+  }
+
+  async #batch(writes: Write[], sync: boolean): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    try {
+      await this.#level.batch(writes, { sync })
+    } catch (thrown) {
+      if (this.#level.status !== 'open') throw thrown // closed: no fault of the disk
+      this.#failure ??= this.#onFailure(thrown)
+      throw this.#failure
+    }
   }
 }

@@ -53,16 +53,17 @@ function reasonOf(thrown: unknown): string {
   return code?.startsWith('E') && !code.startsWith('ERR_') ? code : message
 }
 
-/** Bytes of all files below `path`. Files that vanish meanwhile count nothing. */
+/** Bytes of all files below `path`. What vanishes meanwhile, or may not be read, as `lost+found`, counts nothing. */
 export async function folderBytes(path: string): Promise<number> {
-  const entries = await readdir(path, { recursive: true, withFileTypes: true })
-  const sizes = entries
-    .filter(entry => entry.isFile())
-    .map(entry =>
-      stat(join(entry.parentPath, entry.name)).then(
-        file => file.size,
-        () => 0
-      )
-    )
+  const entries = await readdir(path, { withFileTypes: true })
+  const sizes = entries.map(async entry => {
+    const below = join(path, entry.name)
+    if (entry.isDirectory()) return await folderBytes(below).catch(() => 0)
+    return entry.isFile()
+      ? await stat(below)
+          .then(({ size }) => size)
+          .catch(() => 0)
+      : 0
+  })
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
 }

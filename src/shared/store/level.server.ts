@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path'
+import type { MusterError } from '../core/errors.ts'
 import { build } from '../core/lifecycle.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { DurableDatastore } from './durable.server.ts'
@@ -33,11 +34,18 @@ export function openStore(
     const level = join(folder, LEVEL_FOLDER)
     const damage = await findLevelDamage(level, log).catch(thrown => Promise.reject(notWritable(folder, thrown)))
     if (damage !== undefined) throw corrupt(level, damage)
-    const datastore = scope.own(new DurableDatastore(await openLevel(folder, level), durability))
+    const failed = Promise.withResolvers<MusterError>()
+    const onFailure = (thrown: unknown): MusterError => {
+      const failure = notWritable(folder, thrown)
+      failed.resolve(failure)
+      return failure
+    }
+    const datastore = scope.own(new DurableDatastore(await openLevel(folder, level), durability, onFailure))
     return {
       datastore,
       path: folder,
-      openTable: name => openTable(scope, folder, name, { log, durability }),
+      failure: failed.promise,
+      openTable: name => openTable(scope, folder, name, { log, durability, onFailure }),
       signal: scope.signal,
       bytes: () => folderBytes(folder),
       close: () => scope.close(),

@@ -15,6 +15,7 @@ export function memoryStore(): Store {
       return { datastore }
     },
     path: undefined,
+    failure: new Promise(() => undefined),
     signal: scope.signal,
     bytes: async () => 0,
     close: () => scope.close(),

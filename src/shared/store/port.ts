@@ -1,4 +1,5 @@
 import type { Datastore, Pair } from 'interface-datastore'
+import type { MusterError } from '../core/errors.ts'
 import type { Closable } from '../core/lifecycle.ts'
 
 /**
@@ -9,6 +10,8 @@ export interface Store extends Closable {
   readonly datastore: Datastore
   /** The folder, or undefined when everything is in memory. */
   readonly path: string | undefined
+  /** Resolves with `data-not-writable` when a write has failed. No further write is taken: close, and start again. */
+  readonly failure: Promise<MusterError>
   /** Bytes on disk; 0 in memory. */
   bytes(): Promise<number>
   /**

@@ -5,11 +5,17 @@ import { Key, type Pair } from 'interface-datastore'
 import { isMusterError, type MusterError } from '../core/errors.ts'
 import type { Scope } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
-import { DurableDatastore } from './durable.server.ts'
+import { DurableDatastore, type OnFailure } from './durable.server.ts'
 import { notWritable } from './folder.server.ts'
 import { findLevelDamage } from './level-check.server.ts'
 import { openLevel } from './level-open.server.ts'
 import type { Durability, Table } from './port.ts'
+
+export interface TableOptions {
+  readonly log: Log
+  readonly durability: Durability
+  readonly onFailure: OnFailure
+}
 
 /**
  * Opens the LevelDB `<folder>/<name>`. A damaged one is moved aside to `<name>.damaged-<time>`, as it is, and an empty one
@@ -20,11 +26,11 @@ export async function openTable(
   scope: Scope,
   folder: string,
   name: string,
-  { log, durability }: { readonly log: Log; readonly durability: Durability }
+  { log, durability, onFailure }: TableOptions
 ): Promise<Table> {
   const path = join(folder, name)
   const open = async (): Promise<DurableDatastore> =>
-    scope.own(new DurableDatastore(await openLevel(folder, path), durability))
+    scope.own(new DurableDatastore(await openLevel(folder, path), durability, onFailure))
   const what = await damageOf(path, log, open).catch(thrown => Promise.reject(asNotWritable(folder, thrown)))
   if (typeof what !== 'string') return { datastore: what }
   const movedTo = `${path}.damaged-${new Date().toISOString().replaceAll(':', '-')}`

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdir, stat } from 'node:fs/promises'
+import fs, { mkdir, stat, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { createFolder } from '../../../src/shared/store/folder.server.ts'
+import { createFolder, folderBytes } from '../../../src/shared/store/folder.server.ts'
 import { temporaryFolder } from './folders.ts'
 
 describe('createFolder', () => {
@@ -24,5 +25,28 @@ describe('createFolder', () => {
 
   it('says so where nothing can be made', async () => {
     await assert.rejects(createFolder('/proc/muster/data'), { code: 'data-not-writable' })
+  })
+})
+
+describe('folderBytes', () => {
+  it('counts what may be read, however deep', async t => {
+    await using folder = await temporaryFolder()
+    await mkdir(join(folder.path, 'a/b'), { recursive: true })
+    await mkdir(join(folder.path, 'lost+found'))
+    await writeFile(join(folder.path, 'x'), new Uint8Array(10))
+    await writeFile(join(folder.path, 'a/b/y'), new Uint8Array(5))
+    assert.equal(await folderBytes(folder.path), 15)
+    const { readdir } = fs
+    const refusing = (path: string, ...rest: never[]) =>
+      path.endsWith('lost+found') ? Promise.reject(new Error('EACCES')) : readdir(path, ...rest)
+    const mocked = t.mock.method(fs, 'readdir', refusing as never)
+    syncBuiltinESMExports()
+    try {
+      assert.equal(await folderBytes(folder.path), 15)
+      assert.ok(mocked.mock.callCount() > 1)
+    } finally {
+      t.mock.restoreAll()
+      syncBuiltinESMExports()
+    }
   })
 })
