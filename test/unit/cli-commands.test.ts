@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import { COMMANDS, MAX_LINE_BYTES, runLine } from '../../src/peer/cli/commands.ts'
 import { completeCommand, openConsole, readLines } from '../../src/peer/cli/console.ts'
 import { findMember } from '../../src/peer/cli/member-names.ts'
+import { Output } from '../../src/peer/cli/output.ts'
 import { createSession } from '../../src/peer/cli/session.ts'
 import { isMusterError, MusterError } from '../../src/shared/core/errors.ts'
 import { eventually } from '../support/eventually.ts'
@@ -15,7 +16,7 @@ const nameless = memberOf('non003')
 const INIT = {
   quit() {},
   files: { serve() {}, async send() {} },
-  output: { isFull: false, async drained() {} },
+  output: new Output(new Text()),
   isInteractive: false
 }
 
@@ -422,6 +423,20 @@ describe('standard input without a terminal', () => {
     const euro = Buffer.from('€\n')
     const { lines } = await read('on', 'e\ntwo\r\n\nfo', 'ur\n', euro.subarray(0, 1), euro.subarray(1), 'last')
     assert.deepEqual(lines, ['one', 'two', '', 'four', '€', 'last'])
+  })
+
+  it('is not waited for when the program ends', async () => {
+    const input = new PassThrough()
+    const controller = new AbortController()
+    const lines: string[] = []
+    const take = async (line: string): Promise<void> => void lines.push(line)
+    const reading = readLines(input, take, assert.fail, controller.signal)
+    input.write('one\nhalf of')
+    await eventually('the first line is here', () => lines.length === 1)
+    controller.abort()
+    await reading
+    assert.deepEqual(lines, ['one'])
+    assert.ok(input.destroyed)
   })
 
   it('may be empty', async () => {

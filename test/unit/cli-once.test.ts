@@ -288,6 +288,21 @@ describe('delete, watch and list', () => {
       ['own-record']
     )
   })
+
+  it('list waits for a slow reader, who gets all of it', async () => {
+    const peer = readyPeer()
+    const long = 'x'.repeat(65_536)
+    for (let at = 0; at < 300; at++) await peer.records.put(`key ${at}`, long)
+    const { host, done } = start(['list', '--json'], { peer })
+    host.stdout.stall()
+    await eventually('it waits', () => host.stdout.writableNeedDrain)
+    assert.ok(host.stdout.writableLength < 3 * long.length, `${host.stdout.writableLength}`)
+    assert.deepEqual(host.exits, [])
+    host.stdout.go()
+    await done
+    assert.equal(await host.exited, 0)
+    assert.equal(host.stdout.text.trim().split('\n').length, 300)
+  })
 })
 
 describe('the command line of a command', () => {

@@ -1,18 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { runLine } from '../../src/peer/cli/commands.ts'
+import { Output } from '../../src/peer/cli/output.ts'
 import { jsonPrinter } from '../../src/peer/cli/printer.ts'
 import { createSession } from '../../src/peer/cli/session.ts'
 import { MAX_WATCHES } from '../../src/peer/cli/watches.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { eventually } from '../support/eventually.ts'
-import { FakePeer, memberOf, Record, SELF } from './cli-fakes.ts'
+import { FakePeer, memberOf, Record, SELF, Text } from './cli-fakes.ts'
 
 function console() {
   const peer = new FakePeer('me')
   const record = new Record()
-  const output = { isFull: false, async drained() {} }
+  const output = new Output(new Text())
   const init = { quit() {}, files: { serve() {}, async send() {} }, output, isInteractive: false }
   const session = createSession(peer, record, init)
   return { peer, record, type: (line: string) => runLine(session, line) }

@@ -1,8 +1,7 @@
 import { Ending } from './ending.ts'
 import type { Host } from './host.ts'
-import { Output } from './output.ts'
 import type { Printer } from './printer.ts'
-import { optionsOf, type ProgramOptions, printerOf } from './run.ts'
+import { lineSink, optionsOf, type ProgramOptions, printerOf } from './run.ts'
 
 /** Exit codes of commands that do one thing and end; everything else is 1, or 2 for a wrong command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, noRecord: 3, unreachable: 4, timedOut: 5, invalid: 6 } as const
@@ -20,7 +19,7 @@ export interface CommandIo {
   readonly printer: Printer
   /** Aborts on SIGINT and SIGTERM, and when nobody reads standard output any more. */
   readonly signal: AbortSignal
-  /** Writes to standard output; resolves when there is room for more. */
+  /** Writes to standard output; resolves when there is room for more, also after what the printer wrote. */
   write(data: string | Uint8Array): Promise<void>
   /** A line for people, on standard error. */
   say(line: string): void
@@ -52,7 +51,7 @@ async function runCommand<Options extends ProgramOptions>(host: Host, command: C
   const ending = new Ending(host)
   const options = optionsOf(host, command, ending)
   if (options === undefined) return
-  const printer = printerOf(host, options, new Output(host.stdout))
+  const printer = printerOf(host, options, lineSink(host))
   if (options.json) ending.jsonLines = printer
   const { signal } = ending
   const io: CommandIo = {

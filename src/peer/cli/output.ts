@@ -25,15 +25,17 @@ export class Output {
   readonly write: LineSink = line => {
     if (!this.isFull) return void this.#stream.write(`${line}\n`)
     this.#missed++
-    void this.#untilDrained()
+    void this.#drain()
   }
 
-  /** Resolves when the reader has taken all that waited. */
-  async drained(signal: AbortSignal): Promise<void> {
-    await raceSignal(this.#untilDrained(), signal)
+  /** Waits until there is room for what `print` writes. */
+  async whenRoom(signal: AbortSignal, print: () => void): Promise<void> {
+    while (this.isFull) await raceSignal(this.#drain(), signal)
+    print()
   }
 
-  #untilDrained(): Promise<void> {
+  /** The reader has taken all that waited. */
+  #drain(): Promise<void> {
     this.#drained ??= new Promise(resolve => {
       this.#stream.once('drain', () => {
         this.#drained = undefined

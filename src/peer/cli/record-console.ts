@@ -53,10 +53,12 @@ export const RECORD_COMMANDS: readonly Command[] = [
     name: 'records',
     usage: '/records',
     help: 'Lists the records this peer wrote that still count.',
-    async run({ peer, printer }, rest) {
+    async run({ peer, printer, output }, rest) {
       if (rest !== '') throw expected(this, 'nothing after it')
       const list = await peer.records.list()
-      for (const own of list) printer.print({ event: 'own-record', ...own })
+      for (const own of list) {
+        await output.whenRoom(peer.signal, () => printer.print({ event: 'own-record', ...own }))
+      }
       printer.print({ event: 'records', records: list.length })
     }
   }

@@ -119,8 +119,10 @@ export function recordCommands(facts: ProgramFacts, needs: DeskNeeds) {
       const key = keyOf(told)
       await using desk = await open(told, io)
       for await (const version of desk.records.watch(key, { signal: io.signal })) {
-        if (told.json) io.printer.print({ event: 'record', ...version })
-        else if (version.value === undefined) io.say(`${keyText(key)} was deleted`)
+        if (told.json) {
+          io.printer.print({ event: 'record', ...version })
+          await io.write('')
+        } else if (version.value === undefined) io.say(`${keyText(key)} was deleted`)
         else await io.write(printedLine(version.value, io))
         if (told.verbose) io.say(recordDetails(version))
       }
@@ -129,7 +131,10 @@ export function recordCommands(facts: ProgramFacts, needs: DeskNeeds) {
 
     list: commandOf(LIST, facts, async (told: Told<typeof LIST_OPTIONS>, io) => {
       await using desk = await open(told, io, true)
-      for (const own of await desk.records.list()) io.printer.print({ event: 'own-record', ...own })
+      for (const own of await desk.records.list()) {
+        io.printer.print({ event: 'own-record', ...own })
+        await io.write('')
+      }
       return EXIT.done
     })
   }

@@ -5,7 +5,7 @@ import { type Console, openConsole } from './console.ts'
 import { Ending, STOP_LIMIT_MS } from './ending.ts'
 import type { Host } from './host.ts'
 import { Output } from './output.ts'
-import { humanPrinter, jsonPrinter, type Printer } from './printer.ts'
+import { humanPrinter, jsonPrinter, type LineSink, type Printer } from './printer.ts'
 
 /** What a program gets to talk to its user. */
 export interface Io {
@@ -46,7 +46,11 @@ export async function run<Options extends ProgramOptions>(host: Host, program: P
   if (options === undefined) return
   const terminal = options.json || !isTerminal(host) ? undefined : openConsole(host.stdin, host.stdout)
   const output = new Output(host.stdout)
-  const printer = printerOf(host, options, output, terminal?.write)
+  const printer = printerOf(host, options, terminal?.write ?? output.write)
+  output.onMissed = lines => {
+    const message = `${lines} lines were not printed: nobody read standard output`
+    printer.print({ event: 'error', code: 'limit-reached', message })
+  }
   if (options.json) ending.jsonLines = printer
   ending.lastly = () => terminal?.close()
   try {
@@ -90,20 +94,20 @@ export function optionsOf<Options extends ProgramOptions>(
     if (!options.help && !options.version) return options
     ending.finish(0, `${(options.help ? program.help() : program.version()).trimEnd()}\n`)
   } catch (thrown) {
-    if (wantsJson(host)) ending.jsonLines = jsonPrinter(new Output(host.stdout).write)
+    if (wantsJson(host)) ending.jsonLines = jsonPrinter(lineSink(host))
     ending.fail(thrown)
   }
   return undefined
 }
 
-/** JSON lines or lines for people, to `write` if there is one, and to `output` otherwise. */
-export function printerOf(host: Host, { json }: ProgramOptions, output: Output, write = output.write): Printer {
-  const printer = json ? jsonPrinter(write) : humanPrinter(write, hasColours(host))
-  output.onMissed = lines => {
-    const message = `${lines} lines were not printed: nobody read standard output`
-    printer.print({ event: 'error', code: 'limit-reached', message })
-  }
-  return printer
+/** JSON lines, or lines for people. */
+export function printerOf(host: Host, { json }: ProgramOptions, write: LineSink): Printer {
+  return json ? jsonPrinter(write) : humanPrinter(write, hasColours(host))
+}
+
+/** Writes lines to standard output, however many wait there. */
+export function lineSink({ stdout }: Host): LineSink {
+  return line => void stdout.write(`${line}\n`)
 }
 
 function isNewEnough(version: string): boolean {

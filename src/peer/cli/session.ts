@@ -19,6 +19,8 @@ const ACK_MS = 2_000
 export interface Session {
   readonly peer: Peer
   readonly printer: Printer
+  /** Where the printer prints to. */
+  readonly output: Pick<Output, 'isFull' | 'whenRoom'>
   /** Where typed text goes; undefined outside every topic. */
   readonly current: Group | undefined
   readonly watches: Watches
@@ -52,7 +54,7 @@ export interface SessionInit {
   /** Files to and from members. */
   readonly files: Pick<Files, 'send' | 'serve'>
   /** Where the printer prints to. */
-  readonly output: Pick<Output, 'isFull' | 'drained'>
+  readonly output: Session['output']
   /** Somebody types, and does not want to wait for a file to be sent. */
   readonly isInteractive: boolean
 }
@@ -64,18 +66,18 @@ export function createSession(peer: Peer, printer: Printer, init: SessionInit): 
 class PeerSession implements Session {
   readonly peer: Peer
   readonly printer: Printer
+  readonly output: Session['output']
   readonly quit: () => void
   readonly watches: Watches
   readonly #sends = new Slots(MAX_SENDS)
   readonly #questions = new Questions()
   readonly #files: SessionInit['files']
-  readonly #output: SessionInit['output']
   readonly #isInteractive: boolean
   #current: Group | undefined
 
   constructor(peer: Peer, printer: Printer, { quit, files, output, isInteractive }: SessionInit) {
     this.#files = files
-    this.#output = output
+    this.output = output
     this.#isInteractive = isInteractive
     this.peer = peer
     this.printer = printer
@@ -143,8 +145,10 @@ class PeerSession implements Session {
 
   async askAll(group: Group, value: Value): Promise<void> {
     for await (const result of group.askMany('all', value)) {
-      if (result.outcome === 'answered') this.#printAnswer(result.reply)
-      else this.#printFailure('not answered by', result.error, result.peerId)
+      await this.output.whenRoom(group.signal, () => {
+        if (result.outcome === 'answered') this.#printAnswer(result.reply)
+        else this.#printFailure('not answered by', result.error, result.peerId)
+      })
     }
   }
 
@@ -155,7 +159,9 @@ class PeerSession implements Session {
 
   async history(group: Group, limit: number): Promise<void> {
     const messages = await group.history({ limit })
-    for (const message of messages) this.#printMessage(message)
+    for (const message of messages) {
+      await this.output.whenRoom(group.signal, () => this.#printMessage(message))
+    }
     this.printer.print({ event: 'history', topic: group.topic, messages: messages.length })
   }
 
@@ -184,12 +190,8 @@ class PeerSession implements Session {
   /** Prints a message. Where nobody reads, what was sent to us alone waits, and so does its sender's receipt. */
   #take(group: Group, message: Message): Promise<void> | undefined {
     const print = (): void => this.#printMessage(message, this.#questions.add(message))
-    if (message.via !== 'direct' || !this.#output.isFull) return void print()
-    const whenRead = async (): Promise<void> => {
-      while (this.#output.isFull) await this.#output.drained(group.signal)
-      print()
-    }
-    return whenRead()
+    if (message.via !== 'direct' || !this.output.isFull) return void print()
+    return this.output.whenRoom(group.signal, print)
   }
 
   async #greet(group: Group, member: Member): Promise<void> {
