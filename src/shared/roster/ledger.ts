@@ -7,7 +7,7 @@ import type { TopicFrame } from '../wire/topic.ts'
 import { MAX_ADDRESS_BOOK, MAX_RUMOURS } from './limits.ts'
 import type { MemberRecord } from './record.ts'
 import type { RosterEvents, RosterMetrics } from './roster.ts'
-import type { RosterRows } from './rows.ts'
+import type { RosterRows, RowName } from './rows.ts'
 import type { Applied, Entry, RosterTable, Source } from './table.ts'
 
 export interface LedgerNeeds {
@@ -27,8 +27,8 @@ export interface LedgerNeeds {
 /** Enters records into the table, and what follows: events, news to neighbours, the row on disk. */
 export class Ledger {
   readonly #needs: LedgerNeeds
-  /** Rows of a peer that are kept though expired: addresses to try when nobody else is left. */
-  #bookRows = 0
+  /** Rows a peer keeps of members that are gone, oldest first: addresses to try when nobody else is left. */
+  readonly #book = new Map<string, RowName>()
 
   constructor(needs: LedgerNeeds) {
     this.#needs = needs
@@ -57,11 +57,21 @@ export class Ledger {
     if (isTold) {
       tell(record.topicId, { update: { topic: record.topicKey, envelope: record.envelope } }, from, record.peerId)
     }
-    if (keepsEveryTopic && known !== undefined && isRumour(known)) return applied // nobody relies on it yet
+    if (known !== undefined && isRumour(known)) return applied // nobody relies on it yet
     if (isNewTopic && keepsEveryTopic && !record.left) onTopic(record, from)
     await this.#write(record)
     if (record.left) await this.#needs.dht.forget(record.topicKey, record.peerId)
     return applied
+  }
+
+  /** Takes a member for live whose record is known. */
+  confirm(topicId: TopicId, peerId: PeerId): void {
+    const { table, events } = this.#needs
+    const known = table.member(topicId, peerId)
+    if (known === undefined) return
+    table.apply(known.record, { kind: 'direct' })
+    events.emit('live', known.record)
+    if (isRumour(known)) void this.#write(known.record)
   }
 
   /** A member that is neither reached nor vouched for any more; nothing when its record has changed since. */
@@ -71,8 +81,7 @@ export class Ledger {
     if (known === undefined || (sequence !== undefined && known.record.sequence !== sequence)) return
     const { record } = known
     table.remove(topicId, peerId)
-    // a bootstrap forgets it; a peer keeps the row as an address to try when nobody else is left
-    if (keepsEveryTopic) this.#erase(record)
+    void this.#release(known)
     if (isRumour(known) && keepsEveryTopic) return // nobody was told of it
     this.#gone(record, 'lost', true)
     if (!isRumour(known)) tell(topicId, { lost: { topic: record.topicKey, peerId } }, peerId)
@@ -89,18 +98,24 @@ export class Ledger {
   }
 
   expire(now: number): void {
-    const { table, keepsEveryTopic } = this.#needs
-    for (const { record } of table.expire(now)) {
-      if (keepsEveryTopic || record.left || this.#bookRows >= MAX_ADDRESS_BOOK) this.#erase(record)
-      else this.#bookRows++
-      if (!record.left) this.#gone(record, 'lost', true)
+    for (const entry of this.#needs.table.expire(now)) {
+      void this.#release(entry)
+      if (!entry.record.left) this.#gone(entry.record, 'lost', true)
     }
   }
 
+  /** A peer is not in the topic any more. When it resolves, what is to go from the disk is gone. */
+  async leave(topicId: TopicId): Promise<void> {
+    const { table } = this.#needs
+    const members = table.members(topicId)
+    for (const { record } of members) table.remove(topicId, record.peerId)
+    await Promise.all(members.map(entry => this.#release(entry)))
+  }
+
   /** False when no more expired rows are to be kept. */
-  keepsInBook(): boolean {
-    if (this.#bookRows >= MAX_ADDRESS_BOOK) return false
-    this.#bookRows++
+  keepsInBook(row: RowName): boolean {
+    if (this.#book.size >= MAX_ADDRESS_BOOK) return false
+    this.#book.set(nameOf(row), row)
     return true
   }
 
@@ -112,6 +127,7 @@ export class Ledger {
   async #write(record: MemberRecord): Promise<void> {
     const { rows, keepsEveryTopic, log } = this.#needs
     if (rows === undefined || (record.left && !keepsEveryTopic)) return // a peer keeps the last address instead
+    this.#book.delete(nameOf(record))
     try {
       await rows.put(record)
     } catch (thrown) {
@@ -120,10 +136,34 @@ export class Ledger {
     }
   }
 
-  #erase(record: MemberRecord): void {
-    const { rows, log } = this.#needs
-    void rows?.delete(record).catch(thrown => log.error({ err: thrown }, 'row not deleted'))
+  /**
+   * The row of one that is not in the table any more. A bootstrap forgets it. A peer keeps those it has met itself, now or
+   * in an earlier run, the last few of them: whom others made up could fill the disk.
+   */
+  async #release({ record, source }: Entry): Promise<void> {
+    const isMet = source.kind === 'direct' || source.kind === 'remembered'
+    if (this.#needs.keepsEveryTopic || record.left || source.kind === 'vouched') await this.#erase(record)
+    else if (isMet) await this.#shelve(record)
+    // a rumour has no row, unless an earlier run has met the member: then its address is still worth a try
   }
+
+  async #shelve({ topicId, peerId }: RowName): Promise<void> {
+    const row = { topicId, peerId } // not the record, which has kilobytes
+    this.#book.delete(nameOf(row))
+    this.#book.set(nameOf(row), row)
+    const [oldest] = this.#book.values()
+    if (this.#book.size > MAX_ADDRESS_BOOK && oldest !== undefined) await this.#erase(oldest)
+  }
+
+  async #erase(row: RowName): Promise<void> {
+    const { rows, log } = this.#needs
+    this.#book.delete(nameOf(row))
+    await rows?.delete(row).catch(thrown => log.error({ err: thrown }, 'row not deleted'))
+  }
+}
+
+function nameOf({ topicId, peerId }: RowName): string {
+  return `${topicId}/${peerId}`
 }
 
 function isRumour({ source }: Pick<Entry, 'source'>): boolean {

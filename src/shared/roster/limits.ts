@@ -22,7 +22,7 @@ export const MAX_RUMOURS = 1_024
 
 /** Topics left whose goodbye is kept, for those the news of our joining is still on its way to. */
 export const MAX_FAREWELLS = 256
-/** Rows of members long gone that a peer keeps as addresses to try after a restart, when nobody else is left. */
+/** Rows of members gone that a peer keeps as addresses to try after a restart, when nobody else is left. */
 export const MAX_ADDRESS_BOOK = 256
 /** Milliseconds such a row is kept after the record expired. */
 export const ADDRESS_BOOK_MS = 7 * 86_400_000

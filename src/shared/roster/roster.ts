@@ -221,8 +221,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     }
     const untold = holders.filter(peerId => !told.has(peerId) && this.#needs.node.isConnected(peerId))
     await Promise.allSettled(untold.map(peerId => this.#tellHolder(peerId, frame)))
-    if (this.#keepsEveryTopic) return
-    for (const { record } of this.#table.members(topicId)) this.#table.remove(topicId, record.peerId)
+    if (!this.#keepsEveryTopic) await this.#ledger.leave(topicId)
   }
 
   async greet(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>, signal?: AbortSignal): Promise<void> {
@@ -232,10 +231,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   }
 
   confirm(topicId: TopicId, peerId: PeerId): void {
-    const entry = this.#table.member(topicId, peerId)
-    if (entry === undefined) return
-    this.#table.apply(entry.record, { kind: 'direct' })
-    this.emit('live', entry.record)
+    this.#ledger.confirm(topicId, peerId)
   }
 
   async admit(peerId: PeerId, topicId: TopicId, envelope: Uint8Array): Promise<void> {
@@ -321,14 +317,13 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     try {
       const record = await openRecord(envelope, unseal, now)
       if (record.peerId === node.peerId) return false
-      this.#table.apply(record, { kind: 'remembered' })
-      return true
+      return this.#table.apply(record, { kind: 'remembered' }) !== 'full'
     } catch (thrown) {
       if (!(thrown instanceof RejectedRecord) || thrown.reason !== 'expired' || this.#keepsEveryTopic) throw thrown
     }
     const past = await openRecord(envelope, unseal, now, ADDRESS_BOOK_MS)
-    if (past.left || past.addresses.length === 0 || !this.#ledger.keepsInBook()) return false
     const { topicId, peerId, addresses } = past
+    if (past.left || addresses.length === 0 || !this.#ledger.keepsInBook({ topicId, peerId })) return false
     this.#addressBook.set(topicId, [...this.remembered(topicId), { peerId, addresses }])
     return true
   }

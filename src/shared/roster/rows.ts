@@ -3,6 +3,9 @@ import type { MemberRecord } from './record.ts'
 
 const PREFIX = '/muster/roster'
 
+/** What a row is found by. */
+export type RowName = Pick<MemberRecord, 'topicId' | 'peerId'>
+
 /** Member records on disk, one row each: `/muster/roster/<topic key>/<peer id>` → the signed envelope. */
 export class RosterRows {
   readonly #datastore: Datastore
@@ -15,8 +18,8 @@ export class RosterRows {
     await this.#datastore.put(keyOf(record), record.envelope)
   }
 
-  async delete(record: MemberRecord): Promise<void> {
-    await this.#datastore.delete(keyOf(record))
+  async delete(row: RowName): Promise<void> {
+    await this.#datastore.delete(keyOf(row))
   }
 
   /** Every row; a row that is not readable is the caller's to judge. */
@@ -27,6 +30,6 @@ export class RosterRows {
   }
 }
 
-function keyOf({ topicId, peerId }: MemberRecord): Key {
+function keyOf({ topicId, peerId }: RowName): Key {
   return new Key(`${PREFIX}/${topicId}/${peerId}`)
 }
