@@ -40,6 +40,16 @@ async function recordOf(arena: Arena, member: Libp2pNode): Promise<Uint8Array> {
   return envelope as Uint8Array
 }
 
+/** Tells of members whose large records make large answers: 64 with 16 addresses of 120 bytes are 130 KB. */
+async function tellMany(link: EvilLink): Promise<void> {
+  const addresses = Array.from({ length: 16 }, (_, i) => `/dns/${String(i).padStart(110, 'x')}/tcp/1`)
+  for (let i = 0; i < 64; i++) {
+    const envelope = await envelopeOf(await createIdentity(), LOBBY, { addresses })
+    await link.say({ update: { topic: LOBBY.key, envelope } })
+  }
+  await link.settled(LOBBY)
+}
+
 for (const who of VICTIMS) {
   describe(`a ${who} is told lies in the topic protocol`, () => {
     it('drops a HELLO with a record that is not the sender’s, not of the topic, or not valid', TEST, async () => {
@@ -170,13 +180,7 @@ for (const who of VICTIMS) {
       const link = await evilLink(evil, victim, {
         hello: { topic: LOBBY.key, envelope: await envelopeOf(evil, LOBBY) }
       })
-      // large records make large answers: 64 members with 16 addresses of 120 bytes are 130 KB
-      const addresses = Array.from({ length: 16 }, (_, i) => `/dns/${String(i).padStart(110, 'x')}/tcp/1`)
-      for (let i = 0; i < 64; i++) {
-        const envelope = await envelopeOf(await createIdentity(), LOBBY, { addresses })
-        await link.say({ update: { topic: LOBBY.key, envelope } })
-      }
-      await link.settled(LOBBY)
+      await tellMany(link)
       const mute = await stranger(arena, victim)
       const before = process.memoryUsage().rss
       await arena.withstands(async () => {
@@ -191,6 +195,27 @@ for (const who of VICTIMS) {
     })
   })
 }
+
+describe('a bootstrap that is closed', () => {
+  it('does not wait for a neighbour that asked and does not read', TEST, async () => {
+    await using arena = await openArena()
+    const { node } = arena.hub
+    const evil = await evilNode(arena, node)
+    const link = await evilLink(evil, node, { hello: { topic: LOBBY.key, envelope: await envelopeOf(evil, LOBBY) } })
+    await tellMany(link)
+    const mute = await stranger(arena, node)
+    const stream = await rawStream(mute, node, 'topic/1.0.0')
+    stream.pause()
+    // 60 answers of 130 KB, 7.8 MB: more than its window takes, fewer than a neighbour is given up for
+    const hello = topicFrameCodec.encode({ hello: { topic: LOBBY.key } })
+    pour(stream, encodeFrames(Array.from({ length: 60 }, () => hello)))
+    await eventually('answers wait for it', () => stream.readBufferLength > 200_000)
+    const late = Promise.withResolvers<string>()
+    const timer = setTimeout(() => late.resolve('it still waits'), 20_000)
+    assert.equal(await Promise.race([arena.hub.close().then(() => 'closed'), late.promise]), 'closed')
+    clearTimeout(timer)
+  })
+})
 
 describe('a stranger that is no member', () => {
   it('puts nobody on a member’s list', TEST, async () => {

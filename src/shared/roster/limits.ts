@@ -51,5 +51,7 @@ export const PROBE_PAUSE_MS = 5_000
 export const MAX_UNSENT_TOPIC_FRAMES = 1_024
 /** Their bytes: an answer may have 260 KiB, and a HELLO that asks for it has 60 bytes. */
 export const MAX_UNSENT_TOPIC_BYTES = 8_388_608
+/** Milliseconds the end of a topic stream waits for a neighbour to read what was said. */
+export const TOPIC_CLOSE_MS = 1_000
 /** Milliseconds a member that cannot be reached stays listed, in case its goodbye comes by way of others. */
 export const GOODBYE_GRACE_MS = 500

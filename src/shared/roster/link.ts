@@ -1,11 +1,14 @@
 import type { PeerId } from '../core/address.ts'
+import type { Clock } from '../core/clock.ts'
 import { MusterError } from '../core/errors.ts'
 import type { TopicId } from '../core/topic.ts'
+import { closeWithin } from '../node/closing.ts'
 import type { Channel } from '../node/port.ts'
 import { type TopicFrame, topicFrameCodec } from '../wire/topic.ts'
 import {
   MAX_UNSENT_TOPIC_BYTES,
   MAX_UNSENT_TOPIC_FRAMES,
+  TOPIC_CLOSE_MS,
   TOPIC_FRAMES_BURST,
   TOPIC_FRAMES_PER_SECOND
 } from './limits.ts'
@@ -107,6 +110,11 @@ export class Link {
   unshare(topicId: TopicId): void {
     this.shared.delete(topicId)
     this.trusted.delete(topicId)
+  }
+
+  /** Ends the stream after what was said has left; a neighbour that does not read is not waited for. Never rejects. */
+  close(clock: Clock): Promise<void> {
+    return closeWithin(this.channel, TOPIC_CLOSE_MS, clock)
   }
 
   /** Ends every HELLO that still waits. */

@@ -78,7 +78,7 @@ export class Links {
 
   async close(): Promise<void> {
     const links = [...this.#links.values()].flatMap(set => [...set])
-    await Promise.all(links.map(link => link.channel.close()))
+    await Promise.all(links.map(link => link.close(this.#needs.clock)))
   }
 
   async #open(peerId: PeerId, first: TopicFrame, prepare: (link: Link) => void): Promise<Link> {
@@ -116,7 +116,7 @@ export class Links {
         count(kindOf(frame), 'in')
         await onFrame(link, frame)
       }
-      await link.channel.close()
+      await link.close(clock)
     } catch (thrown) {
       const error = asMusterError(thrown, 'closed')
       onBroken(error)

@@ -305,7 +305,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   async #tellHolder(peerId: PeerId, frame: TopicFrame): Promise<void> {
     try {
       const link = await this.#links.say(peerId, frame)
-      if (link.shared.size === 0 && !link.channel.inbound) await link.channel.close()
+      if (link.shared.size === 0 && !link.channel.inbound) await link.close(this.#clock)
     } catch (thrown) {
       this.#log.debug({ err: thrown, peerId }, 'a holder of our provider record did not hear the goodbye')
     }
