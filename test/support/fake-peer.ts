@@ -55,8 +55,8 @@ export interface FakePeerOptions {
   readonly store?: Store
   readonly name?: string
   readonly usesRoster?: boolean
-  /** Added to the clock of this peer alone, in milliseconds. */
-  readonly clockSkewMs?: number
+  /** Added to the clock of this node alone, in milliseconds; a function when it changes. Timers keep their pace. */
+  readonly clockSkewMs?: number | (() => number)
   readonly maxMesh?: number
   /** Names of topics it keeps. */
   readonly keep?: readonly string[]
@@ -148,9 +148,10 @@ export class Village implements Closable {
   }
 
   async bootstrap(
-    options: Pick<FakePeerOptions, 'identity' | 'address' | 'bootstrap' | 'store' | 'keep'> = {}
+    options: Pick<FakePeerOptions, 'identity' | 'address' | 'bootstrap' | 'store' | 'keep' | 'clockSkewMs'> = {}
   ): Promise<FakeBootstrap> {
-    const { bootstrap = [], store = memoryStore(), keep = [] } = options
+    const { bootstrap = [], store = memoryStore(), keep = [], clockSkewMs = 0 } = options
+    const clock = this.#clockWith(clockSkewMs)
     const scope = new Scope()
     this.#scope.own(scope)
     const address = options.address ?? this.newAddress()
@@ -163,11 +164,11 @@ export class Village implements Closable {
       })
     )
     const roster = scope.own(
-      await createRoster({ ...this.#rosterNeeds(node, store), clock: this.clock }, { keepsEveryTopic: true })
+      await createRoster({ ...this.#rosterNeeds(node, store), clock }, { keepsEveryTopic: true })
     )
     const supervisor = scope.own(this.#supervisor(node, bootstrap))
     scope.defer(supervisor.on('up', ({ peerId }) => void roster.follow(peerId)))
-    await this.#gossip(scope, node, roster, store, this.clock, keep)
+    await this.#gossip(scope, node, roster, store, clock, keep)
     return { node, roster, address, kill: () => this.#kill(node, scope), close: () => scope.close() }
   }
 
@@ -185,11 +186,7 @@ export class Village implements Closable {
     this.#scope.own(scope)
     const address = options.address ?? this.newAddress()
     const identity = options.identity ?? (await this.newIdentity())
-    const clock: Clock = {
-      now: () => this.clock.now() + clockSkewMs,
-      after: (ms, run) => this.clock.after(ms, run),
-      every: (ms, run) => this.clock.every(ms, run)
-    }
+    const clock = this.#clockWith(clockSkewMs)
     const node = scope.own(await this.network.createNode({ identity, address, store }))
     const roster = scope.own(await createRoster({ ...this.#rosterNeeds(node, store), clock }))
     const supervisor = scope.own(this.#supervisor(node, bootstrap))
@@ -269,6 +266,14 @@ export class Village implements Closable {
       told: (topicName = 'lobby') => told.get(topicName) ?? [],
       kill: () => this.#kill(node, scope),
       close: () => scope.close()
+    }
+  }
+
+  #clockWith(skewMs: number | (() => number)): Clock {
+    return {
+      now: () => this.clock.now() + (typeof skewMs === 'number' ? skewMs : skewMs()),
+      after: (ms, run) => this.clock.after(ms, run),
+      every: (ms, run) => this.clock.every(ms, run)
     }
   }
 

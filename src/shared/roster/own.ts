@@ -60,6 +60,14 @@ export class OwnRecords {
     return goodbye
   }
 
+  /** Whether our record is to be renewed: a third of its validity is over, or the clock went back to before it. */
+  isDue(topicId: TopicId): boolean {
+    const record = this.get(topicId)
+    if (record === undefined) return false
+    const ageMs = this.#clock.now() - record.issuedMs
+    return ageMs < 0 || ageMs >= this.#validityMs / 3
+  }
+
   /** A fresh record; undefined when the topic was left meanwhile, or a later renewal was faster. */
   async renew(topicId: TopicId): Promise<MemberRecord | undefined> {
     const membership = this.#memberships.get(topicId)

@@ -112,6 +112,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   readonly #suspects: Suspects
   /** Other bootstraps every topic is shared with. */
   readonly #upstreams = new Set<PeerId>()
+  readonly #renewing = new Map<TopicId, Promise<void>>()
   readonly #addressBook = new Map<TopicId, PeerAddress[]>()
 
   constructor(needs: RosterNeeds, options: RosterOptions) {
@@ -177,8 +178,12 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
       })
     )
     this.#scope.defer(node.on('addresses', () => this.#renewAll()))
-    this.#scope.defer(this.#clock.every(validityMs / 3, () => this.#renewAll()))
-    this.#scope.defer(this.#clock.every(validityMs / 30, () => this.#ledger.expire(this.#clock.now())))
+    this.#scope.defer(
+      this.#clock.every(validityMs / 30, () => {
+        this.#ledger.expire(this.#clock.now())
+        this.#renewAll(topicId => this.#own.isDue(topicId))
+      })
+    )
   }
 
   get counts(): { readonly topics: number; readonly members: number } {
@@ -283,6 +288,8 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
 
   /** Sends a HELLO, unless the same one is still to be answered, and waits for the answer. */
   async #ask(peerId: PeerId, topic: Pick<Topic, 'id' | 'key'>): Promise<void> {
+    // after a suspend, or when the clock was set, it has expired or is of a time to come: nobody would take it
+    if (this.#own.isDue(topic.id)) await this.#renewOnce(topic.id)
     const said = this.#own.get(topic.id)
     const underWay = this.#links.to(peerId)?.awaited(topic.id, said?.envelope)
     if (underWay !== undefined) return await underWay
@@ -366,8 +373,8 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     await this.#renew(claimed.topicId)
   }
 
-  #renewAll(): void {
-    for (const topicId of this.#own.topics()) {
+  #renewAll(isWanted: (topicId: TopicId) => boolean = () => true): void {
+    for (const topicId of this.#own.topics().filter(isWanted)) {
       void this.#renew(topicId).catch(thrown => this.#log.error({ err: thrown }, 'own record not renewed'))
     }
   }
@@ -375,6 +382,13 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   async #renew(topicId: TopicId): Promise<void> {
     const next = this.signal.aborted ? undefined : await this.#own.renew(topicId)
     if (next !== undefined) this.#links.tell(topicId, { update: { topic: next.topicKey, envelope: next.envelope } })
+  }
+
+  /** One renewal for all who want to say HELLO at once. */
+  async #renewOnce(topicId: TopicId): Promise<void> {
+    const renewing = this.#renewing.get(topicId) ?? this.#renew(topicId).finally(() => this.#renewing.delete(topicId))
+    this.#renewing.set(topicId, renewing)
+    await renewing
   }
 
   #holds(topicId: TopicId): boolean {
