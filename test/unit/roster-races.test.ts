@@ -154,6 +154,28 @@ describe('a roster', () => {
     assert.deepEqual(bootstrap.roster.members(lobby.id), [])
   })
 
+  it('loses a member whose network was cut within 30 s, in however many topics', async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const ana = await village.peer({ bootstrap: [bootstrap.address] })
+    const bob = await village.peer({ bootstrap: [bootstrap.address] })
+    const topics = Array.from({ length: 10 }, (_, number) => `topic ${number}`)
+    await Promise.all(topics.flatMap(topic => [ana.join(topic), bob.join(topic)]))
+    await village.until('they meet in all', 5_000, () => topics.every(topic => ana.sees(topic).length === 1))
+    village.network.partition([bob.node], [ana.node, bootstrap.node])
+    await village.until('bob is lost in all', 30_000, () => topics.every(topic => ana.sees(topic).length === 0))
+    assert.equal(bootstrap.roster.counts.members, topics.length)
+    for (const topic of topics) {
+      assert.deepEqual(
+        ana.told(topic).map(({ event, detail }) => [event, detail]),
+        [
+          ['member', true],
+          ['left', 'lost']
+        ]
+      )
+    }
+  })
+
   it('does not vouch to a neighbour for what it knows from it alone', async () => {
     await using village = new Village()
     const bootstrap = await village.bootstrap()

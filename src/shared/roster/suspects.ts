@@ -94,7 +94,8 @@ export class Suspects {
     const { signal, clock, table } = this.#needs
     if (signal.aborted || this.#checks.get(peerId) !== check) return // it moved to the other queue
     check.isStarted = true
-    for (const topicId of table.topicsOf(peerId)) await this.#probe(topicId, peerId)
+    // all at once: they share a dial and a stream, and who is gone is not gone from one topic after the other
+    await Promise.all(table.topicsOf(peerId).map(topicId => this.#probe(topicId, peerId)))
     if (signal.aborted) return
     if (table.topicsOf(peerId).length > 0) for (const tell of check.onAlive) tell()
     // a peer that is found alive and drops its stream again and again must not keep us busy
