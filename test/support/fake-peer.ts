@@ -148,9 +148,11 @@ export class Village implements Closable {
   }
 
   async bootstrap(
-    options: Pick<FakePeerOptions, 'identity' | 'address' | 'bootstrap' | 'store' | 'keep' | 'clockSkewMs'> = {}
+    options: Pick<FakePeerOptions, 'identity' | 'address' | 'bootstrap' | 'store' | 'keep' | 'clockSkewMs'> &
+      Pick<RosterNeeds, 'metrics'> = {}
   ): Promise<FakeBootstrap> {
     const { bootstrap = [], store = memoryStore(), keep = [], clockSkewMs = 0 } = options
+    const metrics = options.metrics === undefined ? {} : { metrics: options.metrics }
     const clock = this.#clockWith(clockSkewMs)
     const scope = new Scope()
     this.#scope.own(scope)
@@ -164,7 +166,7 @@ export class Village implements Closable {
       })
     )
     const roster = scope.own(
-      await createRoster({ ...this.#rosterNeeds(node, store), clock }, { keepsEveryTopic: true })
+      await createRoster({ ...this.#rosterNeeds(node, store), ...metrics, clock }, { keepsEveryTopic: true })
     )
     const supervisor = scope.own(this.#supervisor(node, bootstrap))
     scope.defer(supervisor.on('up', ({ peerId }) => void roster.follow(peerId)))

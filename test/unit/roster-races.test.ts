@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { PeerId } from '../../src/shared/core/address.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
 import { FakeNode } from '../../src/shared/node/fake-node.ts'
@@ -9,6 +10,10 @@ import {
   RECORD_VALIDITY_MS
 } from '../../src/shared/roster/limits.ts'
 import { OwnRecords } from '../../src/shared/roster/own.ts'
+import { peekRecord } from '../../src/shared/roster/record.ts'
+import type { RosterMetrics } from '../../src/shared/roster/roster.ts'
+import { RosterRows } from '../../src/shared/roster/rows.ts'
+import { memoryStore } from '../../src/shared/store/memory.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 import { type FakePeer, Village } from '../support/fake-peer.ts'
 
@@ -210,6 +215,33 @@ describe('a roster', () => {
     const bob = await village.peer({ bootstrap: [first.address] })
     await bob.join()
     await meet(village, [ana, bob])
+  })
+
+  it('shares thousands of topics with another bootstrap, no faster than that reads', { timeout: 60_000 }, async () => {
+    await using village = new Village()
+    const rejected: string[] = []
+    const metrics: RosterMetrics = {
+      increment: (name, labels) => {
+        if (name === 'muster_topic_rejected_total') rejected.push((labels as { readonly reason: string }).reason)
+      }
+    }
+    const store = memoryStore()
+    const rows = new RosterRows(store.datastore)
+    const topics = await Promise.all(Array.from({ length: 2_500 }, (_, number) => topicOf(`topic ${number}`)))
+    const members = await Promise.all(Array.from({ length: 20 }, () => village.peer()))
+    for (const [number, topic] of topics.entries()) {
+      const { roster } = members[number % members.length] as FakePeer
+      await roster.enter(topic, undefined)
+      await rows.put(peekRecord(roster.own(topic.id) as Uint8Array))
+    }
+    const first = await village.bootstrap({ metrics })
+    const second = await village.bootstrap({ bootstrap: [first.address], store, metrics })
+    const ended: PeerId[] = []
+    second.roster.on('unlinked', ({ peerId }) => ended.push(peerId))
+    await village.until('all are shared', 60_000, () => first.roster.topics().length === topics.length)
+    await village.pass(60_000)
+    assert.equal(first.roster.topics().length, topics.length)
+    assert.deepEqual([ended, rejected], [[], []])
   })
 
   it('keeps addresses of members long gone, for a start at which nobody else is left', async () => {

@@ -34,6 +34,14 @@ export const TOPIC_FRAMES_PER_SECOND = 200
 /** …and at once. */
 export const TOPIC_FRAMES_BURST = 2_000
 
+/** Frames a second with which topics are shared with another bootstrap, half of what it takes: the rest is for news… */
+export const FOLLOW_FRAMES_PER_SECOND = 100
+/** …and at once. */
+export const FOLLOW_FRAMES_BURST = 1_000
+/** Milliseconds until it is looked again whether more may be sent. */
+export const FOLLOW_PAUSE_MS = 1_000
+/** Topics a bootstrap is asked about at once: answers have up to 258 KiB, and it keeps 8 MiB of them at most. */
+export const MAX_PARALLEL_FOLLOWS = 30
 /** Milliseconds until a bootstrap whose topic stream ended, though it is connected, is asked again. */
 export const REFOLLOW_MS = 1_000
 /** Milliseconds a HELLO waits for its answer. */

@@ -19,6 +19,7 @@ import type { RosterRows } from './rows.ts'
 import { Suspects } from './suspects.ts'
 import { RosterTable } from './table.ts'
 import { outdoes, Talk } from './talk.ts'
+import { Upstreams } from './upstreams.ts'
 
 export interface RosterEvents extends Record<string, unknown> {
   /** A member proved itself over its own connection. May come again for the same member. */
@@ -110,8 +111,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   readonly #links: Links
   readonly #ledger: Ledger
   readonly #suspects: Suspects
-  /** Other bootstraps every topic is shared with. */
-  readonly #upstreams = new Set<PeerId>()
+  readonly #upstreams: Upstreams
   readonly #renewing = new Map<TopicId, Promise<void>>()
   readonly #addressBook = new Map<TopicId, PeerAddress[]>()
 
@@ -136,13 +136,14 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
       keepsEveryTopic: this.#keepsEveryTopic,
       holds,
       tell: (...news) => this.#links.tell(...news),
-      onTopic: (record, from) => this.#onTopic(record, from)
+      onTopic: ({ topicId }, from) => this.#upstreams.add(topicId, from)
     })
     this.#suspects = new Suspects({
       ...shared,
       greet: (peerId, topic) => this.greet(peerId, topic),
       lose: (...member) => this.#ledger.lose(...member)
     })
+    this.#upstreams = new Upstreams({ ...shared, greet: (peerId, topic) => this.greet(peerId, topic) })
     const onRejected = ({ reason }: RejectedRecord): void =>
       metrics?.increment('muster_topic_rejected_total', { reason })
     const talk = new Talk({
@@ -173,7 +174,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     this.#scope.defer(this.#links.serve())
     this.#scope.defer(
       node.on('disconnect', ({ peerId }) => {
-        this.#upstreams.delete(peerId)
+        this.#upstreams.drop(peerId)
         this.#suspects.check(peerId)
       })
     )
@@ -251,8 +252,7 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
   }
 
   async follow(peerId: PeerId): Promise<void> {
-    this.#upstreams.add(peerId)
-    await Promise.all(this.#table.topics().map(topicId => this.#shareUpstream(peerId, topicId)))
+    await this.#upstreams.follow(peerId)
   }
 
   /** Brings back what an earlier run knew; members that do not come back by themselves are checked. */
@@ -343,20 +343,6 @@ class LiveRoster extends Emitter<RosterEvents> implements Roster {
     this.#clock.after(REFOLLOW_MS, () => {
       if (!this.signal.aborted && this.#upstreams.has(peerId)) void this.follow(peerId)
     })
-  }
-
-  #onTopic(record: MemberRecord, from: PeerId | undefined): void {
-    for (const upstream of this.#upstreams) if (upstream !== from) void this.#shareUpstream(upstream, record.topicId)
-  }
-
-  async #shareUpstream(peerId: PeerId, topicId: TopicId): Promise<void> {
-    const entry = this.#table.members(topicId).find(({ source }) => source.kind !== 'rumour')
-    if (entry === undefined) return
-    try {
-      await this.greet(peerId, { id: topicId, key: entry.record.topicKey })
-    } catch (thrown) {
-      this.#log.debug({ err: thrown, peerId }, 'a bootstrap does not share a topic')
-    }
   }
 
   async #opened(envelope: Uint8Array): Promise<MemberRecord> {
