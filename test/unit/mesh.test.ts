@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
   type KnownMember,
+  leastWanted,
+  MAX_KNOWN_MEMBERS,
   MAX_PARALLEL_REACHES,
   planMesh,
   REACH_MAX_MS,
@@ -12,6 +14,8 @@ import {
   yieldMs
 } from '../../src/peer/topics/mesh.ts'
 import type { MemberRecord } from '../../src/shared/roster/record.ts'
+import { Village } from '../support/fake-peer.ts'
+import { strangerAt } from '../support/fake-stranger.ts'
 
 const NOW = 1_000
 
@@ -94,6 +98,33 @@ const cases: Array<[string, Record<string, Partial<KnownMember>>, number, Return
     { reach: [], list: [], nextAt: undefined }
   ]
 ]
+
+describe('who is forgotten when too many are known', () => {
+  const forgotten: Array<[string, Record<string, Partial<KnownMember>>, string | undefined]> = [
+    ['the first that a stranger named', { a: {}, b: { state: 'lost' }, c: { state: 'claimed' } }, 'c'],
+    ['then the first that is lost', { a: { state: 'live' }, b: { state: 'lost' }, c: { state: 'lost' } }, 'b'],
+    ['nobody who is reached, or vouched for', { a: {}, b: { state: 'live' } }, undefined],
+    ['nobody who is being reached', { a: { state: 'lost', isBeingReached: true } }, undefined]
+  ]
+  for (const [who, members, peerId] of forgotten) {
+    it(who, () => assert.equal(leastWanted(known(members)), peerId))
+  }
+
+  it('so that a newcomer is listed, whatever a stranger told before', { timeout: 120_000 }, async () => {
+    await using village = new Village()
+    const bootstrap = await village.bootstrap()
+    const options = { bootstrap: [bootstrap.address], maxMesh: 1 }
+    const [ana, bob] = [await village.peer(options), await village.peer(options)]
+    await Promise.all([ana.join(), bob.join()])
+    await village.until('the mesh is full', 10_000, () => ana.sees().length === 1)
+    const stranger = await strangerAt(village, ana)
+    await stranger.flood(MAX_KNOWN_MEMBERS)
+    const cy = await village.peer(options)
+    village.network.cut(ana.node, cy.node)
+    await cy.join()
+    await village.until('ana lists cy, whom the bootstrap vouches for', 10_000, () => ana.sees().includes(cy.peerId))
+  })
+})
 
 describe('the plan of a mesh', () => {
   for (const [what, members, maxMesh, plan] of cases) {

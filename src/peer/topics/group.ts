@@ -26,10 +26,19 @@ import { type Delivery, DirectMessages } from './direct.ts'
 import { Greeter } from './greeter.ts'
 import { GroupHistory } from './group-history.ts'
 import type { GroupNeeds, GroupOptions } from './group-needs.ts'
-import { isLive, type KnownMember, MAX_MESH, memberOf, meshSize, planMesh, reachPauseMs, yieldMs } from './mesh.ts'
+import {
+  isLive,
+  type KnownMember,
+  leastWanted,
+  MAX_KNOWN_MEMBERS,
+  MAX_MESH,
+  memberOf,
+  meshSize,
+  planMesh,
+  reachPauseMs,
+  yieldMs
+} from './mesh.ts'
 
-/** Candidates from the DHT and members remembered that one group deals with at a time. */
-const MAX_KNOWN = 4_096
 /** Nodes told of our leaving when it is not known who took our provider record. */
 const MAX_TOLD = 64
 /** Milliseconds leaving waits for a provide that is under way: what arrives after the goodbye would outlive it. */
@@ -247,8 +256,15 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
         known.failures = 0
         known.retryAt = retryAt
       }
-    } else if (this.#known.size < MAX_KNOWN) this.#add(record, state).retryAt = retryAt
+    } else if (this.#hasRoomFor(state)) this.#add(record, state).retryAt = retryAt
     this.#plan()
+  }
+
+  /** Whom a neighbour vouches for, or names when asked, gets the place of somebody that nobody knows to be there. */
+  #hasRoomFor(state: KnownMember['state']): boolean {
+    if (this.#known.size < MAX_KNOWN_MEMBERS) return true
+    const leaver = state === 'claimed' ? undefined : leastWanted(this.#known)
+    return leaver !== undefined && this.#known.delete(leaver)
   }
 
   #onLive(record: MemberRecord): void {

@@ -4,6 +4,8 @@ import type { Member } from '../api.ts'
 
 /** Members a peer keeps a connection to in one topic; beyond it the rest is listed and dialled on demand. */
 export const MAX_MESH = 64
+/** Members one group knows of; when there are more, one that is lost, or that a stranger named, makes room. */
+export const MAX_KNOWN_MEMBERS = 4_096
 /** Dials of candidates under way at once, in one topic. */
 export const MAX_PARALLEL_REACHES = 16
 /** Shortest and longest pause before a member that could not be reached is tried again, in milliseconds. */
@@ -43,6 +45,16 @@ export interface MeshPlan {
 /** Members reached or being reached. */
 export function meshSize(known: ReadonlyMap<PeerId, KnownMember>): number {
   return [...known.values()].filter(member => member.state === 'live' || member.isBeingReached).length
+}
+
+/** Whom to forget for somebody better when too many are known: nobody vouches for it. Undefined when there is no such. */
+export function leastWanted(known: ReadonlyMap<PeerId, KnownMember>): PeerId | undefined {
+  for (const state of ['claimed', 'lost', 'rumour'] as const) {
+    for (const [peerId, member] of known) {
+      if (member.state === state && !member.isShown && !member.isBeingReached) return peerId
+    }
+  }
+  return undefined
 }
 
 /** Whom to dial and whom to list, from what is known: pure, so that a table of cases can test it. */
