@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { Peer, PeerData, PeerId, PeerStore } from '@libp2p/interface'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { encode as varint } from 'uint8-varint'
-import { FrameMeter } from '../../src/shared/node/dht-guard.ts'
+import { cappedPeerStore, FrameMeter } from '../../src/shared/node/dht-guard.ts'
 import { MAX_DHT_FRAME_BYTES, MAX_DHT_FRAMES_PER_STREAM } from '../../src/shared/node/limits.ts'
+import { heldBytes } from '../support/heap.ts'
 
 function frame(length: number): Uint8Array {
   const prefix = varint(length)
@@ -44,5 +47,59 @@ describe('the meter in front of a DHT stream', () => {
       assert.equal(meter.push(bytes.subarray(0, cut)), true)
       assert.equal(meter.push(bytes.subarray(cut)), false)
     }
+  })
+})
+
+describe('the peer store behind its cap', () => {
+  /** A store that keeps nothing but a count. */
+  function counting(): { readonly store: PeerStore; merges: number } {
+    const peer = (id: PeerId): Peer => ({ id, addresses: [], protocols: [], metadata: new Map(), tags: new Map() })
+    const world = {
+      merges: 0,
+      store: {
+        get: async (id: PeerId) => peer(id),
+        merge: async (id: PeerId, _: PeerData) => {
+          world.merges++
+          return peer(id)
+        },
+        patch: async (id: PeerId) => peer(id)
+      } as unknown as PeerStore
+    }
+    return world
+  }
+  const named = (name: string): PeerId => ({ toString: () => name }) as unknown as PeerId
+  const at = (port: number) => multiaddr(`/ip4/192.0.2.1/tcp/${port}`)
+
+  it('does not repeat a merge that brought nothing new', async () => {
+    const world = counting()
+    const capped = cappedPeerStore(
+      world.store,
+      () => 0,
+      () => undefined
+    )
+    const sixteen = Array.from({ length: 16 }, (_, i) => at(i))
+    for (let i = 0; i < 5; i++) await capped.merge(named('ana'), { multiaddrs: sixteen })
+    await capped.merge(named('ana'), { multiaddrs: sixteen.slice(3, 9) })
+    assert.equal(world.merges, 1)
+    await capped.merge(named('ana'), { multiaddrs: [at(99)] })
+    assert.equal(world.merges, 2)
+  })
+
+  it('remembers little of merges with all the addresses that fit into a frame, or with the longest', async () => {
+    const capped = cappedPeerStore(
+      counting().store,
+      () => 0,
+      () => undefined
+    )
+    // each text made anew, as it is when a frame is read: equal ones must not share their memory
+    const address = (...parts: ReadonlyArray<string | number>): Multiaddr =>
+      ({ bytes: new Uint8Array(8), getComponents: () => [], toString: () => parts.join('/') }) as unknown as Multiaddr
+    const many = Array.from({ length: 6_500 }, (_, i) => address('/ip4/192.0.2.1/tcp', i))
+    const long = [address('/dns4', 'a'.repeat(60_000), 'tcp/1')]
+    const before = await heldBytes()
+    for (let i = 0; i < 1_000; i++) await capped.merge(named(`peer ${i}`), { multiaddrs: i % 2 === 0 ? many : long })
+    const perPeer = ((await heldBytes()) - before) / 1_000
+    await capped.merge(named('last'), { multiaddrs: many }) // what it remembers is still in use
+    assert.ok(perPeer < 10_000, `${Math.round(perPeer)} bytes for each peer`)
   })
 })

@@ -84,6 +84,8 @@ export class FrameMeter {
 
 /** Milliseconds a merge that brought nothing new is not repeated. */
 const MERGE_MEMORY_MS = 60_000
+/** Addresses and protocols remembered of one peer's merges; with their length, 6 kB for a peer at most. */
+const MAX_REMEMBERED_ITEMS = 2 * MAX_ADDRESSES_PER_PEER
 
 /**
  * The peer store as kad-dht and the connections see it. Addresses per peer are capped, signed ones kept first (T24);
@@ -95,6 +97,11 @@ export function cappedPeerStore(store: PeerStore, now: () => number, onRefusal: 
   function isKnown(id: PeerId, data: PeerData): boolean {
     const [field, ...others] = Object.keys(data)
     if (others.length > 0 || (field !== 'protocols' && field !== 'multiaddrs')) return false
+    const given = [...((data as { [name: string]: Iterable<unknown> })[field] ?? [])]
+    if (given.length > MAX_REMEMBERED_ITEMS) return false // before they are cut: 6,500 addresses fit into one frame
+    const items = given.map(String)
+    // an honest address is no longer as text than the longest may be in bytes
+    if (items.some(item => item.length > MAX_PEER_ADDRESS_BYTES)) return false
     const key = id.toString()
     let entry = merged.get(key)
     if (entry === undefined || now() - entry.at > MERGE_MEMORY_MS) {
@@ -103,9 +110,8 @@ export function cappedPeerStore(store: PeerStore, now: () => number, onRefusal: 
       merged.set(key, entry)
       if (merged.size > MAX_KNOWN_PEERS) merged.delete(merged.keys().next().value as string)
     }
-    const items = [...((data as { [name: string]: Iterable<unknown> })[field] ?? [])].map(String)
     if (items.every(item => entry.items.has(item))) return true
-    if (entry.items.size > 4 * MAX_ADDRESSES_PER_PEER) entry.items.clear()
+    if (entry.items.size + items.length > MAX_REMEMBERED_ITEMS) entry.items.clear()
     for (const item of items) entry.items.add(item)
     return false
   }
