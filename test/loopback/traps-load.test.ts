@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { MemoryDatastore } from 'datastore-core'
 import type { Datastore, Key } from 'interface-datastore'
@@ -7,7 +8,7 @@ import { decode as decodeVarint } from 'uint8-varint'
 import type { Libp2pNode } from '../../src/shared/node/libp2p.server.ts'
 import { MAX_ADDRESSES_PER_PEER } from '../../src/shared/node/limits.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
-import { addProviderFrame, dhtStream } from '../support/attacker.ts'
+import { addProviderFrame, dhtStream, pour } from '../support/attacker.ts'
 import { eventually } from '../support/eventually.ts'
 import {
   kadOf,
@@ -140,6 +141,34 @@ describe('T24: one ADD_PROVIDER with thousands of addresses', () => {
     const { addresses } = await hub.libp2p.peerStore.get(evil.peerId)
     assert.ok(addresses.length <= MAX_ADDRESSES_PER_PEER, `${addresses.length} addresses`)
   })
+})
+
+describe('T24: a node that answers our requests with rubbish', () => {
+  for (const [what, answer] of [
+    ['a length that never ends', new Uint8Array(1_048_576).fill(0xff)],
+    ['a length of a megabyte', new Uint8Array([0x80, 0x80, 0x40, ...new Uint8Array(1_000)])],
+    ['one answer after the other', new Uint8Array([2, 8, 4, 2, 8, 4])]
+  ] as const) {
+    it(`ours: ${what} ends the stream, and is counted`, TEST, async () => {
+      await using scope = new Scope()
+      const refusals: string[] = []
+      const streams: Stream[] = []
+      const hub = await ourNode(scope, { mayBeAlone: true })
+      const ana = await ourNode(scope, { onDhtRefusal: why => refusals.push(why) })
+      await hub.dht.ready()
+      const serve = (stream: Stream): void => {
+        streams.push(stream)
+        stream.addEventListener('message', () => pour(stream, answer), { once: true })
+      }
+      await hub.libp2p.handle('/muster/traps/kad/1.0.0', serve, { force: true })
+      await ana.connect(placeOf(hub))
+      await ana.dht.ready()
+      assert.equal(await ana.dht.answers(), false)
+      await eventually('every stream is broken off', () => streams.every(({ status }) => status === 'reset'))
+      assert.ok(streams.length > 0 && refusals.length > 0)
+      assert.ok(refusals.every(why => why === 'frame'))
+    })
+  }
 })
 
 describe('T27: a key with many providers', () => {

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Peer, PeerData, PeerId, PeerStore } from '@libp2p/interface'
+import type { ConnectionManager } from '@libp2p/interface-internal'
+import { streamPair } from '@libp2p/utils'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { encode as varint } from 'uint8-varint'
-import { cappedPeerStore, FrameMeter } from '../../src/shared/node/dht-guard.ts'
-import { MAX_DHT_FRAME_BYTES, MAX_DHT_FRAMES_PER_STREAM } from '../../src/shared/node/limits.ts'
+import { cappedPeerStore, FrameMeter, meteredAnswers } from '../../src/shared/node/dht-guard.ts'
+import {
+  MAX_DHT_ANSWER_BYTES,
+  MAX_DHT_FRAME_BYTES,
+  MAX_DHT_FRAMES_PER_STREAM,
+  MAX_PEER_ADDRESS_BYTES
+} from '../../src/shared/node/limits.ts'
+import { eventually } from '../support/eventually.ts'
 import { heldBytes } from '../support/heap.ts'
 
 function frame(length: number): Uint8Array {
@@ -13,6 +21,8 @@ function frame(length: number): Uint8Array {
   bytes.set(prefix)
   return bytes
 }
+
+const named = (name: string): PeerId => ({ toString: () => name }) as unknown as PeerId
 
 describe('the meter in front of a DHT stream', () => {
   it('lets frames up to the limit pass, whole or byte by byte', () => {
@@ -50,6 +60,43 @@ describe('the meter in front of a DHT stream', () => {
   })
 })
 
+describe('what comes back on a DHT stream of ours', () => {
+  async function opened() {
+    const [ours, theirs] = await streamPair()
+    const refusals: string[] = []
+    const manager = { openStream: async () => ours } as unknown as ConnectionManager
+    const metered = meteredAnswers(manager, why => refusals.push(why))
+    return { stream: await metered.openStream(named('hub'), '/kad'), theirs, refusals }
+  }
+
+  it('is an answer as long as an honest one may be: 64 providers and 20 closer nodes with 16 addresses each', async () => {
+    const { stream, theirs, refusals } = await opened()
+    let bytes = 0
+    stream.addEventListener('message', ({ data }) => {
+      bytes += data.byteLength
+    })
+    const answer = frame(84 * (16 * (MAX_PEER_ADDRESS_BYTES + 3) + 48))
+    theirs.send(answer)
+    await eventually('all of it is there', () => bytes === answer.length)
+    assert.deepEqual([refusals, stream.status], [[], 'open'])
+    theirs.send(frame(1))
+    await eventually('more is refused', () => stream.status === 'aborted')
+    assert.deepEqual([refusals, bytes], [['frame'], answer.length])
+  })
+
+  it('is nothing longer, and nothing before the question', async () => {
+    const long = await opened()
+    long.stream.addEventListener('message', () => assert.fail('nobody sees it'))
+    long.theirs.send(varint(MAX_DHT_ANSWER_BYTES + 1))
+    await eventually('it is refused', () => long.stream.status === 'aborted')
+
+    const early = await opened()
+    early.theirs.send(frame(1)) // nobody listens: the question is not sent yet
+    await eventually('it is refused', () => early.stream.status === 'aborted')
+    assert.deepEqual([long.refusals, early.refusals], [['frame'], ['frame']])
+  })
+})
+
 describe('the peer store behind its cap', () => {
   /** A store that keeps nothing but a count. */
   function counting(): { readonly store: PeerStore; merges: number } {
@@ -67,7 +114,6 @@ describe('the peer store behind its cap', () => {
     }
     return world
   }
-  const named = (name: string): PeerId => ({ toString: () => name }) as unknown as PeerId
   const at = (port: number) => multiaddr(`/ip4/192.0.2.1/tcp/${port}`)
 
   it('does not repeat a merge that brought nothing new', async () => {

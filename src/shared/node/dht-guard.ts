@@ -1,5 +1,5 @@
 import type { Connection, Peer, PeerData, PeerId, PeerStore, Stream, StreamMessageEvent } from '@libp2p/interface'
-import type { Registrar } from '@libp2p/interface-internal'
+import type { ConnectionManager, Registrar } from '@libp2p/interface-internal'
 import { CODE_P2P, type Multiaddr } from '@multiformats/multiaddr'
 import { MusterError } from '../core/errors.ts'
 import { TokenBuckets } from './buckets.ts'
@@ -7,6 +7,7 @@ import {
   DHT_STREAMS_BURST,
   DHT_STREAMS_PER_SECOND,
   MAX_ADDRESSES_PER_PEER,
+  MAX_DHT_ANSWER_BYTES,
   MAX_DHT_FRAME_BYTES,
   MAX_DHT_FRAMES_PER_STREAM,
   MAX_KNOWN_PEERS,
@@ -33,14 +34,7 @@ export function meteredRegistrar(
             stream.abort(new MusterError('limit-reached', 'too many DHT requests'))
             return
           }
-          const meter = new FrameMeter()
-          stream.addEventListener('message', (event: StreamMessageEvent) => {
-            const isFine = meter.push(event.data.subarray())
-            if (isFine) return
-            onRefusal('frame')
-            event.stopImmediatePropagation()
-            stream.abort(new MusterError('protocol-violation', 'a DHT frame over the limit'))
-          })
+          meter(stream, REQUESTS, () => onRefusal('frame'))
           return handler(stream, connection)
         },
         options
@@ -48,12 +42,52 @@ export function meteredRegistrar(
   })
 }
 
+/**
+ * The connection manager as kad-dht sees it: what comes back on a stream that kad-dht opened is metered too. Anybody in
+ * the routing table is asked, and kad-dht reads an endless length byte by byte, 4 s of CPU for a megabyte (T24, T25).
+ */
+export function meteredAnswers(manager: ConnectionManager, onRefusal: (why: DhtRefusal) => void): ConnectionManager {
+  return withOverrides(manager, {
+    async openStream(target, protocol, options) {
+      const stream = await manager.openStream(target, protocol, options)
+      meter(stream, ANSWERS, () => onRefusal('frame'))
+      return stream
+    }
+  })
+}
+
+interface FrameLimits {
+  readonly maxFrameBytes: number
+  readonly maxFrames: number
+}
+const REQUESTS: FrameLimits = { maxFrameBytes: MAX_DHT_FRAME_BYTES, maxFrames: MAX_DHT_FRAMES_PER_STREAM }
+/** kad-dht asks one question on a stream. */
+const ANSWERS: FrameLimits = { maxFrameBytes: MAX_DHT_ANSWER_BYTES, maxFrames: 1 }
+
+/** Resets the stream once it breaks a limit, before kad-dht sees a byte of what does. */
+function meter(stream: Stream, limits: FrameLimits, onRefusal: () => void): void {
+  const frames = new FrameMeter(limits)
+  stream.addEventListener('message', (event: StreamMessageEvent) => {
+    // before kad-dht listens it has said nothing: it would miss the beginning of this, and take the rest for lengths
+    const isHeard = stream.listenerCount('message') > 1
+    if (isHeard && frames.push(event.data.subarray())) return
+    event.stopImmediatePropagation()
+    onRefusal()
+    stream.abort(new MusterError('protocol-violation', 'a DHT frame over the limit'))
+  })
+}
+
 /** Follows varint-length-prefixed frames without keeping them. */
 export class FrameMeter {
+  readonly #limits: FrameLimits
   #left = 0
   #length = 0
   #shift = 0
   #frames = 0
+
+  constructor(limits: FrameLimits = REQUESTS) {
+    this.#limits = limits
+  }
 
   /** False once a prefix claims more than a frame may have, or there are too many frames. */
   push(chunk: Uint8Array): boolean {
@@ -73,7 +107,7 @@ export class FrameMeter {
         continue
       }
       this.#frames++
-      if (this.#length > MAX_DHT_FRAME_BYTES || this.#frames > MAX_DHT_FRAMES_PER_STREAM) return false
+      if (this.#length > this.#limits.maxFrameBytes || this.#frames > this.#limits.maxFrames) return false
       this.#left = this.#length
       this.#length = 0
       this.#shift = 0

@@ -20,7 +20,7 @@ import { MusterError } from '../core/errors.ts'
 import { deadline, raceSignal } from '../core/signals.ts'
 import { Slots } from '../core/slots.ts'
 import { AddressBook } from './address-book.ts'
-import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredRegistrar } from './dht-guard.ts'
+import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredAnswers, meteredRegistrar } from './dht-guard.ts'
 import type { GuardedRows } from './dht-rows.ts'
 import { MAX_ADDRESSES_PER_PEER, MAX_PARALLEL_PROVIDES, PING_TIMEOUT_MS } from './limits.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
@@ -131,6 +131,7 @@ export async function startDht(components: DhtComponents, init: DhtInit): Promis
   })({
     ...pick(components),
     peerStore,
+    connectionManager: meteredAnswers(components.connectionManager, init.onRefusal),
     registrar: meteredRegistrar(components.registrar, init.now, init.onRefusal),
     datastore: init.rows
   } as never) as unknown as KadInternals

@@ -50,6 +50,11 @@ export const MAX_UNSENT_CONNECTION_BYTES = 4_194_304
 /** Longest frame of the DHT protocol, in bytes; kad-dht takes 4 MiB (T24). */
 export const MAX_DHT_FRAME_BYTES = 65_536
 export const MAX_DHT_FRAMES_PER_STREAM = 16
+/**
+ * Longest answer to one of our DHT requests, in bytes. An honest one names up to 64 providers and 20 closer nodes, each
+ * with up to 16 addresses of 128 bytes: 180,000.
+ */
+export const MAX_DHT_ANSWER_BYTES = 262_144
 /** DHT streams a second one peer may open… */
 export const DHT_STREAMS_PER_SECOND = 200
 /** …and at once. */
