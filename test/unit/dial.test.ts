@@ -244,6 +244,60 @@ describe('dialling at large', () => {
     assert.equal((await late).id, '9999')
   })
 
+  it('does not begin what nobody waits for any more: it is not in the way of who does', async test => {
+    const here = world(test)
+    const gaveUp = new AbortController()
+    for (let i = 0; i < 200; i++) void dial(here, [i + 1], gaveUp.signal, `peer ${i}`)
+    const wanted = dial(here, [1_000], undefined, OTHER)
+    await settled()
+    gaveUp.abort(new Error('too slow'))
+    await settled()
+    assert.equal(here.begun.length, MAX_PARALLEL_DIALS)
+    const place = here.dialer.place({ address: at(9_999) }, undefined)
+    place.catch(() => undefined)
+    await here.pass(DIAL_TIMEOUT_MS)
+    assert.deepEqual(here.ports().slice(MAX_PARALLEL_DIALS), [1_000, 9_999])
+    await here.answer(1_000, OTHER)
+    assert.equal((await wanted).id, '1000')
+  })
+
+  it('waits for a turn for twice the time of a dial at most', async test => {
+    const here = world(test)
+    const places = Array.from({ length: 3 * MAX_PARALLEL_DIALS }, (_, i) => {
+      const place = here.dialer.place({ address: at(i + 1) }, undefined)
+      place.catch(() => undefined)
+      return place
+    })
+    await settled()
+    await here.pass(DIAL_TIMEOUT_MS)
+    await here.pass(DIAL_TIMEOUT_MS) // the last third gives up in the moment in which the second does
+    for (const place of places.slice(-MAX_PARALLEL_DIALS)) await assert.rejects(place, fails('timed-out'))
+    await here.pass(DIAL_TIMEOUT_MS)
+    assert.equal(here.begun.length, 2 * MAX_PARALLEL_DIALS)
+  })
+
+  it('begins nothing once the node closes, whether it waits for a turn or is asked for later', async test => {
+    const here = world(test)
+    const all = Array.from({ length: 2 * MAX_PARALLEL_DIALS }, (_, i) =>
+      here.dialer.place({ address: at(i + 1) }, undefined)
+    )
+    const peer = dial(here, [5_000])
+    for (const place of all) place.catch(() => undefined)
+    await settled()
+    here.closing.abort(new Error('closing'))
+    for (const one of [...all, peer]) await assert.rejects(one)
+    await assert.rejects(here.dialer.place({ address: at(6_000) }, undefined))
+    await assert.rejects(dial(here, [7_000], undefined, OTHER))
+    await here.pass(DIAL_TIMEOUT_MS)
+    assert.equal(here.begun.length, MAX_PARALLEL_DIALS)
+  })
+
+  it('does not begin for a caller who has given up before', async test => {
+    const here = world(test)
+    await assert.rejects(here.dialer.place({ address: at(1) }, AbortSignal.abort(new Error('too late'))))
+    assert.deepEqual(here.begun, [])
+  })
+
   it('takes configured places as they are, names included, with an identity or without', async test => {
     const here = world(test, 'public')
     for (const place of [{ address: '/dns/localhost/tcp/1' }, { address: at(2), peerId: PEER }]) {

@@ -10,6 +10,8 @@ import { mayDial, type Preset } from './presets.ts'
 type DialOne = (address: Multiaddr, signal: AbortSignal) => Promise<Connection>
 
 interface UnderWay {
+  /** Calls that wait for it. */
+  waiting: number
   readonly tried: Set<string>
   readonly dials: Set<Promise<Connection>>
   /** The one that won; the others are broken off then. */
@@ -49,9 +51,14 @@ export class Dialer {
   async peer({ peerId, addresses }: PeerAddress, signal: AbortSignal | undefined): Promise<Connection> {
     const underWay = this.#underWay.get(peerId) ?? nothingUnderWay()
     const fresh = addresses.filter(address => !underWay.tried.has(address))
-    if (fresh.length > 0 || underWay.dials.size === 0) this.#start(peerId, fresh, underWay)
     using limit = deadline(2 * DIAL_TIMEOUT_MS, `dial ${peerId}`, signal)
-    return await Promise.race([underWay.won.promise, firstOf(underWay.dials), aborted(limit.signal)])
+    underWay.waiting++
+    try {
+      if (fresh.length > 0 || underWay.dials.size === 0) this.#start(peerId, fresh, underWay)
+      return await Promise.race([underWay.won.promise, firstOf(underWay.dials), aborted(limit.signal)])
+    } finally {
+      underWay.waiting--
+    }
   }
 
   #start(peerId: PeerId, addresses: readonly string[], underWay: UnderWay): void {
@@ -69,18 +76,27 @@ export class Dialer {
     this.#underWay.set(peerId, underWay)
   }
 
-  async #inTurn(targets: readonly Multiaddr[], peerId: PeerId, { dials, won, done }: UnderWay): Promise<Connection> {
+  async #inTurn(targets: readonly Multiaddr[], peerId: PeerId, underWay: UnderWay): Promise<Connection> {
+    const { dials, won, done } = underWay
     if (dials.size > 0) await turn({ started: Promise.resolve(), result: firstOf([...dials]) }, done.signal)
-    const connection = await this.#race(targets, peerId, done.signal)
+    const connection = await this.#race(targets, peerId, done.signal, () => underWay.waiting > 0)
     won.resolve(connection)
     done.abort(new MusterError('aborted', 'another address won'))
     return connection
   }
 
-  async #race(targets: readonly Multiaddr[], what: string, signal: AbortSignal | undefined): Promise<Connection> {
+  async #race(
+    targets: readonly Multiaddr[],
+    what: string,
+    signal: AbortSignal | undefined,
+    isWanted = () => true
+  ): Promise<Connection> {
     if (targets.length === 0) throw new MusterError('unreachable', `${what} has no address that may be dialled`)
+    using queue = deadline(2 * DIAL_TIMEOUT_MS, `dial ${what}`, this.#closing, signal)
     return await this.#slots.run(async () => {
+      if (!isWanted()) throw new MusterError('aborted', 'nobody waits for the dial any more')
       using limit = deadline(DIAL_TIMEOUT_MS, `dial ${what}`, this.#closing, signal)
+      if (limit.signal.aborted) throw asMusterError(limit.signal.reason, 'aborted')
       const stop = new AbortController()
       limit.signal.addEventListener('abort', () => stop.abort(limit.signal.reason), { once: true })
       const failures: Error[] = []
@@ -100,7 +116,7 @@ export class Dialer {
       } finally {
         stop.abort(new MusterError('aborted', 'another address won'))
       }
-    }, signal)
+    }, queue.signal)
   }
 
   async #attempt(
@@ -129,7 +145,7 @@ export class Dialer {
 }
 
 function nothingUnderWay(): UnderWay {
-  return { tried: new Set(), dials: new Set(), won: Promise.withResolvers(), done: new AbortController() }
+  return { waiting: 0, tried: new Set(), dials: new Set(), won: Promise.withResolvers(), done: new AbortController() }
 }
 
 /** Waits until it is the next address's turn: the one before failed, or has not answered for a while. */
