@@ -7,6 +7,11 @@ export class Slots {
     this.#free = count
   }
 
+  /** Jobs that wait for a slot. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   async run<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free--
     else await this.#turn(signal)

@@ -97,6 +97,8 @@ interface KadEvent {
 
 /** A running kad-dht behind the {@link Dht} port. */
 export interface RunningDht extends Dht {
+  /** True while a peer is in the routing table. */
+  has(peerId: PeerId): boolean
   /** Takes a peer out of the routing table: it is gone. */
   drop(peerId: PeerId): Promise<void>
   stop(): Promise<void>
@@ -282,6 +284,10 @@ class KadDht implements RunningDht {
 
   async counts(): Promise<DhtCounts> {
     return this.#init.rows.counts
+  }
+
+  has(peerId: PeerId): boolean {
+    return this.#table().some(id => id.toString() === peerId)
   }
 
   async drop(peerId: PeerId): Promise<void> {

@@ -1,7 +1,9 @@
 import type { PeerAddress, PeerId } from '../core/address.ts'
 import { asMusterError, MusterError } from '../core/errors.ts'
 import { raceSignal } from '../core/signals.ts'
+import { Slots } from '../core/slots.ts'
 import type { RunningDht } from './dht.ts'
+import { MAX_PARALLEL_CHECKS, MAX_WAITING_CHECKS } from './limits.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
 import type { Position } from './position.ts'
 
@@ -16,6 +18,7 @@ export class LazyDht implements Dht {
   #dht: RunningDht | undefined
   #isClosed = false
   readonly #timers = new Set<() => void>()
+  readonly #checks = new Slots(MAX_PARALLEL_CHECKS)
 
   constructor(start: () => Promise<RunningDht>, delayMs: number) {
     this.#closed.promise.catch(() => undefined) // only those who wait for the start hear it
@@ -69,11 +72,18 @@ export class LazyDht implements Dht {
     return await (await this.#running).counts()
   }
 
-  /** kad-dht takes dead peers only out of full buckets (T16): gives one a second chance, then drops it. */
+  /**
+   * kad-dht takes dead peers only out of full buckets (T16): gives one a second chance, then drops it. Who is not in the
+   * table is not asked: whether it lives is asked at addresses that it gave itself.
+   */
   async forgetDead(peerId: PeerId, isAlive: () => Promise<boolean>): Promise<void> {
     const dht = await this.#running
     await new Promise<void>(resolve => this.#after(SECOND_CHANCE_MS, resolve))
-    if (this.#isClosed || (await isAlive().catch(() => false))) return
+    if (this.#isClosed || !dht.has(peerId)) return
+    if (this.#checks.waiting < MAX_WAITING_CHECKS) {
+      const isFine = await this.#checks.run(async () => this.#isClosed || (await isAlive())).catch(() => false)
+      if (isFine) return
+    }
     await dht.drop(peerId)
   }
 

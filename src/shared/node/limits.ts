@@ -24,6 +24,9 @@ export const DIAL_STAGGER_MS = 150
 export const DIAL_TIMEOUT_MS = 4_000
 /** Dials under way at once. */
 export const MAX_PARALLEL_DIALS = 32
+/** Of these, dials that only find out whether a lost peer lives; and how many of them may wait. */
+export const MAX_PARALLEL_CHECKS = 4
+export const MAX_WAITING_CHECKS = 256
 
 /** Milliseconds between pings on every connection; a peer that does not answer loses it (cut network, frozen process). */
 export const PING_INTERVAL_MS = 8_000
