@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import type { LazyDht } from '../../src/shared/node/lazy-dht.ts'
 import { eventually } from '../support/eventually.ts'
-import { ourNode, placeOf, Scope } from '../support/plain.ts'
+import { ourNode, placeOf, Scope, topicKey } from '../support/plain.ts'
 
 it('a routing table that is empty though somebody is connected is filled again', { timeout: 60_000 }, async () => {
   await using scope = new Scope()
@@ -20,4 +20,22 @@ it('a routing table that is empty though somebody is connected is filled again',
     ana.dht.closest(new Uint8Array(32), 20).map(({ peerId }) => peerId),
     [hub.peerId]
   )
+})
+
+it('whom we hung up on is not dialled again to see whether it lives', { timeout: 60_000 }, async () => {
+  await using scope = new Scope()
+  const [left, lost] = await Promise.all([ourNode(scope, { mayBeAlone: true }), ourNode(scope, { mayBeAlone: true })])
+  const ana = await ourNode(scope, { listen: [] }) // where nobody can call back
+  for (const node of [left, lost]) await ana.connect(placeOf(node))
+  await eventually('both are in the table', () => ana.dht.size === 2)
+  await Array.fromAsync(ana.dht.providers((await topicKey('table')).key)) // the first walk, which dials, is over
+  let calls = 0
+  left.on('connect', () => calls++)
+  await ana.disconnect(left.peerId)
+  await eventually('it is out of the table', () => ana.dht.size === 1)
+  await lost.close()
+  await eventually('who was lost later has had its second chance', () => ana.dht.size === 0, { withinMs: 20_000 })
+  assert.deepEqual([calls, ana.connections()], [0, []])
+  await ana.connect(placeOf(left))
+  await eventually('it is back in the table', () => ana.dht.size === 1, { withinMs: 20_000 })
 })

@@ -72,6 +72,11 @@ export class LazyDht implements Dht {
     return await (await this.#running).counts()
   }
 
+  /** Takes a peer out of the routing table. */
+  async drop(peerId: PeerId): Promise<void> {
+    await (await this.#running).drop(peerId)
+  }
+
   /**
    * kad-dht takes dead peers only out of full buckets (T16): gives one a second chance, then drops it. Who is not in the
    * table is not asked: whether it lives is asked at addresses that it gave itself.

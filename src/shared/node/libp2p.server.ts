@@ -169,6 +169,8 @@ class TcpNode implements Libp2pNode {
   readonly #scope: Scope
   readonly #dialer: Dialer
   readonly #options: Libp2pNodeOptions
+  /** Peers we are hanging up on. */
+  readonly #left = new Set<PeerId>()
   #addresses: readonly string[] = []
 
   constructor(libp2p: Libp2p, { rows, gate, dialer }: Parts, options: Libp2pNodeOptions, scope: Scope) {
@@ -215,7 +217,10 @@ class TcpNode implements Libp2pNode {
   }
 
   async disconnect(peerId: PeerId): Promise<void> {
-    await this.libp2p.hangUp(peerIdFromString(peerId))
+    const id = peerIdFromString(peerId)
+    if (this.libp2p.getConnections(id).length === 0) return
+    this.#left.add(peerId)
+    await this.libp2p.hangUp(id)
   }
 
   async ping(peerId: PeerId, { signal }: WaitOptions = {}): Promise<number> {
@@ -294,12 +299,18 @@ class TcpNode implements Libp2pNode {
       this.#options.onConnectionRefused?.('evicted')
     )
     libp2p.addEventListener('peer:connect', ({ detail }) => {
+      this.#left.delete(detail.toString())
       const connection = this.#connection(detail.toString())
       if (connection !== undefined) this.#events.emit('connect', infoOf(connection))
     })
     libp2p.addEventListener('peer:disconnect', ({ detail }) => {
-      this.#events.emit('disconnect', { peerId: detail.toString() })
-      void dht.forgetDead(detail.toString(), () => this.#isAlive(detail)).catch(() => undefined) // best effort
+      const peerId = detail.toString()
+      this.#events.emit('disconnect', { peerId })
+      // whom we left is not dialled to see whether it lives
+      const forgotten = this.#left.delete(peerId)
+        ? dht.drop(peerId)
+        : dht.forgetDead(peerId, () => this.#isAlive(detail))
+      forgotten.catch(() => undefined) // best effort
     })
     libp2p.addEventListener('self:peer:update', () => {
       const addresses = this.#ownAddresses()
