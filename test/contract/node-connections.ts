@@ -50,6 +50,30 @@ export function connectionContract(make: () => Promise<NodeHarness>): void {
       assert.equal(ana.connections().length, 1)
     })
 
+    it('closes the connection to somebody who was not expected at a place, and no other', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await nodes(net, 2)
+      const place = { address: firstAddress(bob) }
+      const answered: string[] = []
+      const check = (peerId: string): void => {
+        answered.push(peerId)
+        throw new MusterError('refused', 'somebody else')
+      }
+      await rejectsWith('refused', ana.connect(place, { check }))
+      await eventually('nothing is left', () => !ana.isConnected(bob.peerId) && !bob.isConnected(ana.peerId))
+      await ana.connect(addressOf(bob))
+      await eventually('bob sees ana', () => bob.isConnected(ana.peerId))
+      const gone: string[] = []
+      for (const node of [ana, bob]) node.on('disconnect', ({ peerId }) => gone.push(peerId))
+      await rejectsWith('refused', ana.connect(place, { check }))
+      assert.deepEqual(answered, [bob.peerId, bob.peerId])
+      await eventually('one connection is left', () => [ana, bob].every(node => node.connections().length === 1))
+      bob.handle(PROTOCOL, HANDLING, echo)
+      assert.equal(await roundTrip(ana, bob, 'over the first'), 'over the first')
+      assert.deepEqual(gone, [])
+      assert.equal(await ana.connect(place, { check: () => undefined }), bob.peerId)
+    })
+
     it('shows addresses without a peer id', TEST, async () => {
       await using net = await make()
       const [ana, bob] = await nodes(net, 2)

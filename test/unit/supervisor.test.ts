@@ -33,10 +33,11 @@ class World {
           peerId: 'self',
           on: this.events.on.bind(this.events),
           isConnected: peerId => this.connected.has(peerId),
-          connect: async target => {
+          connect: async (target, { check } = {}) => {
             this.dials.push(this.clock.now())
             const peerId = 'address' in target ? this.answers.get(target.address) : undefined
             if (peerId === undefined) throw new MusterError('unreachable')
+            check?.(peerId)
             this.connected.add(peerId)
             return peerId
           },
@@ -239,6 +240,20 @@ describe('who answers at a supervised address', () => {
     world.answers.set(HUB, 'hub')
     await world.pass(REDIAL_MAX_MS)
     assert.deepEqual(supervisor.up, ['hub'])
+  })
+
+  it('and is known from another address stays connected there', async () => {
+    const world = new World()
+    const door = '/ip4/192.0.2.2/tcp/8468'
+    world.remembered.set(HUB, 'hub')
+    world.answers.set(HUB, 'other')
+    world.answers.set(door, 'other')
+    await using supervisor = world.supervise([{ address: door }, { address: HUB }])
+    await world.pass(5 * MINUTE_MS)
+    assert.deepEqual(world.states, ['other up'], 'without a break')
+    assert.deepEqual(supervisor.up, ['other'])
+    assert.deepEqual(world.problems, ['bootstrap-identity-changed'])
+    assert.ok(world.dials.length > 10, 'the address is asked again all the while')
   })
 
   it('and was named is checked against the name, which replaces what was remembered', async () => {

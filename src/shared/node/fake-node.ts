@@ -8,11 +8,26 @@ import { FakeDht, type FakeDhtInit } from './fake-dht.ts'
 import { FakeGossip } from './fake-gossip.ts'
 import { type Patience, wait } from './fake-wait.ts'
 import type { Identity } from './keys.ts'
-import type { Channel, ConnectionInfo, HandleOptions, Node, NodeEvents, OpenOptions, WaitOptions } from './port.ts'
+import type {
+  Channel,
+  ConnectionInfo,
+  ConnectOptions,
+  HandleOptions,
+  Node,
+  NodeEvents,
+  OpenOptions,
+  WaitOptions
+} from './port.ts'
 
 interface Handler {
   readonly options: HandleOptions
   readonly serve: (channel: Channel) => void | Promise<void>
+}
+
+/** Who may answer a dial. */
+export interface DialRules {
+  readonly wanted: PeerId | undefined
+  readonly check: ConnectOptions['check'] | undefined
 }
 
 export interface FakeNodeInit {
@@ -22,7 +37,7 @@ export interface FakeNodeInit {
   readonly address: string | undefined
   readonly dht: Omit<FakeDhtInit, 'node'>
   /** Opens a connection to the first of `addresses` that answers as the wanted peer. */
-  dial(node: FakeNode, addresses: readonly string[], patience: Patience, wanted?: PeerId): Promise<PeerId>
+  dial(node: FakeNode, addresses: readonly string[], patience: Patience, rules: DialRules): Promise<PeerId>
   /** Frees the address. */
   gone(node: FakeNode): void
 }
@@ -71,16 +86,21 @@ export class FakeNode implements Node {
     return this.#ends.has(peerId)
   }
 
-  async connect(target: PeerAddress | DialAddress, options: WaitOptions = {}): Promise<PeerId> {
+  async connect(target: PeerAddress | DialAddress, options: ConnectOptions = {}): Promise<PeerId> {
     this.signal.throwIfAborted()
     const wanted = target.peerId
     const addresses = 'addresses' in target ? target.addresses : [target.address]
+    const check = 'addresses' in target ? undefined : options.check
     const open = this.ends().find(end =>
       wanted === undefined ? !end.inbound && addresses.includes(end.address) : end.peerId === wanted
     )
     if (options.signal?.aborted) throw asMusterError(options.signal.reason, 'aborted')
-    if (open !== undefined) return open.peerId
-    return this.#init.dial(this, addresses, this.#patience(`connecting to ${addresses.join(', ')}`, options), wanted)
+    if (open !== undefined) {
+      if (wanted === undefined) check?.(open.peerId)
+      return open.peerId
+    }
+    const patience = this.#patience(`connecting to ${addresses.join(', ')}`, options)
+    return this.#init.dial(this, addresses, patience, { wanted, check })
   }
 
   async disconnect(peerId: PeerId): Promise<void> {

@@ -1,11 +1,11 @@
 import type { PeerId } from '../core/address.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { MusterError } from '../core/errors.ts'
+import { asError, MusterError } from '../core/errors.ts'
 import { type Random, seededRandom } from '../core/random.ts'
 import type { Store } from '../store/port.ts'
 import { FakeConnection, type Wire } from './fake-connection.ts'
 import { ProviderRows } from './fake-dht.ts'
-import { FakeNode } from './fake-node.ts'
+import { type DialRules, FakeNode } from './fake-node.ts'
 import { type Patience, wait } from './fake-wait.ts'
 import { createIdentity, type Identity } from './keys.ts'
 import type { Node } from './port.ts'
@@ -80,7 +80,7 @@ export class FakeNetwork implements Wire {
         roundTrips: (count, run) => this.#roundTrips(count, run),
         canReach: other => !other.signal.aborted && !other.isDead && !this.isBlocked(node, other)
       },
-      dial: (from, addresses, patience, wanted) => this.#dial(from, addresses, patience, wanted),
+      dial: (from, addresses, patience, rules) => this.#dial(from, addresses, patience, rules),
       gone: () => {
         if (address !== undefined) this.#listeners.delete(address)
       }
@@ -198,7 +198,12 @@ export class FakeNetwork implements Wire {
     else this.schedule(() => this.schedule(() => this.#roundTrips(count - 1, run)))
   }
 
-  #dial(from: FakeNode, addresses: readonly string[], patience: Patience, wanted?: PeerId): Promise<PeerId> {
+  #dial(
+    from: FakeNode,
+    addresses: readonly string[],
+    patience: Patience,
+    { wanted, check }: DialRules
+  ): Promise<PeerId> {
     return wait(patience, settle => {
       let isWon = false
       let left = addresses.length
@@ -211,6 +216,11 @@ export class FakeNetwork implements Wire {
         succeed: (to: FakeNode) => {
           if (isWon) return
           isWon = true
+          try {
+            check?.(to.peerId)
+          } catch (thrown) {
+            return settle.reject(asError(thrown))
+          }
           this.#establish(from, to, address)
           settle.resolve(to.peerId)
         }

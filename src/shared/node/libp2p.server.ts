@@ -37,6 +37,7 @@ import type { Libp2pNodeOptions } from './options.ts'
 import type {
   Channel,
   ConnectionInfo,
+  ConnectOptions,
   Dht,
   Gossip,
   HandleOptions,
@@ -202,13 +203,13 @@ class TcpNode implements Libp2pNode {
     return this.#connection(peerId) !== undefined
   }
 
-  async connect(target: PeerAddress | DialAddress, { signal }: WaitOptions = {}): Promise<PeerId> {
+  async connect(target: PeerAddress | DialAddress, options: ConnectOptions = {}): Promise<PeerId> {
     this.#throwIfClosed()
     if (target.peerId !== undefined && this.isConnected(target.peerId)) return target.peerId
     if (target.peerId === this.peerId) throw new MusterError('unreachable', 'the address is our own')
     try {
       const connection =
-        'addresses' in target ? await this.#dialer.peer(target, signal) : await this.#dialer.place(target, signal)
+        'addresses' in target ? await this.#dialer.peer(target, options.signal) : await this.#dialPlace(target, options)
       return connection.remotePeer.toString()
     } catch (thrown) {
       this.#throwIfClosed()
@@ -221,6 +222,19 @@ class TcpNode implements Libp2pNode {
     if (this.libp2p.getConnections(id).length === 0) return
     this.#left.add(peerId)
     await this.libp2p.hangUp(id)
+  }
+
+  async #dialPlace(target: DialAddress, { signal, check }: ConnectOptions): Promise<Connection> {
+    const connection = await this.#dialer.place(target, signal)
+    try {
+      check?.(connection.remotePeer.toString())
+      return connection
+    } catch (thrown) {
+      const { remotePeer } = connection
+      if (this.libp2p.getConnections(remotePeer).length === 1) this.#left.add(remotePeer.toString())
+      await connection.close().catch(error => connection.abort(error))
+      throw thrown
+    }
   }
 
   async ping(peerId: PeerId, { signal }: WaitOptions = {}): Promise<number> {

@@ -9,6 +9,14 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
 }
 
+export interface ConnectOptions extends WaitOptions {
+  /**
+   * Called with who answered at a {@link DialAddress}. When it throws, `connect` rejects with that and the connection just
+   * made is closed; others to the same peer stay.
+   */
+  readonly check?: (peerId: PeerId) => void
+}
+
 export interface ConnectionInfo {
   readonly peerId: PeerId
   readonly inbound: boolean
@@ -159,7 +167,7 @@ export interface Node extends Closable, Subscribable<NodeEvents> {
    * Makes sure a connection is open; resolves with the proven peer id. Addresses are tried together, the first wins.
    * @throws MusterError `unreachable` | `timed-out` | `aborted` | `network-mismatch` | `closed`.
    */
-  connect(target: PeerAddress | DialAddress, options?: WaitOptions): Promise<PeerId>
+  connect(target: PeerAddress | DialAddress, options?: ConnectOptions): Promise<PeerId>
   /** Closes all connections to a peer. */
   disconnect(peerId: PeerId): Promise<void>
   /** Measured round trip over a fresh exchange, in milliseconds; rejects when the peer does not answer. */

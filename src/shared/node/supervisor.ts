@@ -167,15 +167,15 @@ class RedialSupervisor extends Emitter<SupervisorEvents> implements Supervisor {
     const { node, known } = this.#needs
     const expected = wanted ?? (await known.get(address))
     if (expected !== undefined && node.isConnected(expected)) return expected
-    const peerId = await node.connect({ address }, { signal })
-    if (expected !== undefined && peerId !== expected) {
-      await node.disconnect(peerId)
+    const check = (answered: PeerId): void => {
+      if (expected === undefined || answered === expected) return
       throw new MusterError(
         'bootstrap-identity-changed',
-        `${shortAddress(address)} answered as ${peerId}, but ${wanted === undefined ? 'it was' : 'you named'} ${expected}. ` +
-          `If the change is intended, name it once in full: --bootstrap ${address}/p2p/${peerId}`
+        `${shortAddress(address)} answered as ${answered}, but ${wanted === undefined ? 'it was' : 'you named'} ${expected}. ` +
+          `If the change is intended, name it once in full: --bootstrap ${address}/p2p/${answered}`
       )
     }
+    const peerId = await node.connect({ address }, { signal, check })
     if (wanted !== undefined || expected === undefined) await known.remember(address, peerId)
     return peerId
   }
