@@ -19,6 +19,10 @@ export class EventClock implements Clock {
     return this.#now
   }
 
+  monotonic(): number {
+    return this.#now
+  }
+
   after(ms: number, run: () => void): Undo {
     return this.#add({ at: this.#now + ms, turn: this.#turn++, every: undefined, run })
   }

@@ -274,6 +274,7 @@ export class Village implements Closable {
   #clockWith(skewMs: number | (() => number)): Clock {
     return {
       now: () => this.clock.now() + (typeof skewMs === 'number' ? skewMs : skewMs()),
+      monotonic: () => this.clock.monotonic(),
       after: (ms, run) => this.clock.after(ms, run),
       every: (ms, run) => this.clock.every(ms, run)
     }

@@ -162,6 +162,7 @@ describe('records, as time goes by', () => {
     const clock = world.clock
     const ahead = {
       now: () => clock.now() + MAX_RECORD_SKEW_MS + MINUTE,
+      monotonic: () => clock.monotonic(),
       after: (ms: number, run: () => void) => clock.after(ms, run),
       every: (ms: number, run: () => void) => clock.every(ms, run)
     }

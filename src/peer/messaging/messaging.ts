@@ -94,8 +94,7 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
   const { node, membership, metrics, clock = systemClock, random = systemRandom } = needs
   const scope = new Scope()
   const lines = new Map<TopicId, Map<PeerId, Line>>()
-  const now = needs.clock === undefined ? () => performance.now() : () => clock.now()
-  const context = new Context(clock, now, limits, needs.compression)
+  const context = new Context(clock, () => clock.monotonic(), limits, needs.compression)
   const lineNeeds = {
     node,
     context,

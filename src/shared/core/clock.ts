@@ -4,6 +4,8 @@ import type { Undo } from './lifecycle.ts'
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number
+  /** Milliseconds since some moment: for how long something took, also when the clock on the wall is set meanwhile. */
+  monotonic(): number
   /** Calls `run` once after `ms`. Does not keep the process alive. */
   after(ms: number, run: () => void): Undo
   /** Calls `run` every `ms`. Does not keep the process alive. */
@@ -12,6 +14,7 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after(ms, run) {
     const timer = setTimeout(run, ms)
     unref(timer)
@@ -39,6 +42,10 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
+    return this.#now
+  }
+
+  monotonic(): number {
     return this.#now
   }
 

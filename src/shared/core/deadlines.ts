@@ -9,7 +9,8 @@ export interface Deadline {
 
 /**
  * Many deadlines of a few lengths on one timer for each length: a timer of its own for each of 100,000 sends a second
- * costs more than the sends.
+ * costs more than the sends. They run on monotonic time: on the wall's, one set back an hour would hold up all those behind
+ * the first for an hour.
  */
 export class Deadlines {
   readonly #clock: Clock
@@ -49,7 +50,7 @@ class Lane {
   }
 
   append(entry: Entry): void {
-    entry.dueMs = this.clock.now() + this.ms
+    entry.dueMs = this.clock.monotonic() + this.ms
     entry.previous = this.last
     if (this.last === undefined) this.first = entry
     else this.last.next = entry
@@ -73,7 +74,7 @@ class Lane {
   }
 
   #runDue(): void {
-    const now = this.clock.now()
+    const now = this.clock.monotonic()
     for (let entry = this.first; entry !== undefined && entry.dueMs <= now; entry = this.first) entry.end()
     this.#hasTimer = false
     if (this.first === undefined) this.#onEmpty()
