@@ -138,6 +138,54 @@ describe('what is sent again after the connection broke', () => {
     assert.equal(count, 1)
   })
 
+  it('is delivered once by a member that leaves and comes back while its application is busy', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+    const slow = gate()
+    bob.deliver = async message => {
+      bob.heard.push(message)
+      await slow.opened
+    }
+    const sends = [1, 2].map(value => ana.send(bob, value, { waitMs: 30_000 }))
+    await eventually('the first one is with the application', () => bob.heard.length === 1)
+    bob.topics.delete(LOBBY.id)
+    await bob.messaging.forget(LOBBY.id)
+    await world.network.settle()
+    bob.topics.add(LOBBY.id)
+    ana.messaging.retry(LOBBY.id, bob.node.peerId)
+    await eventually('ana has opened another stream', () => ana.count.opens >= 2)
+    await world.network.settle()
+    slow.open()
+    await Promise.all(sends)
+    await world.network.settle()
+    assert.deepEqual(
+      bob.heard.map(({ value }) => value),
+      [1, 2]
+    )
+  })
+
+  it('is not delivered any more by a member that left after the connection broke', async () => {
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+    const slow = gate()
+    bob.deliver = async message => {
+      bob.heard.push(message)
+      await slow.opened
+    }
+    for (const value of [1, 2]) ana.send(bob, value, { waitMs: 30_000 }).catch(() => undefined)
+    await eventually('the first one is with the application', () => bob.heard.length === 1)
+    await world.network.kill(ana.node)
+    await world.network.settle()
+    bob.topics.delete(LOBBY.id)
+    await bob.messaging.forget(LOBBY.id)
+    slow.open()
+    await world.network.settle()
+    assert.deepEqual(
+      bob.heard.map(({ value }) => value),
+      [1]
+    )
+  })
+
   it('is another message when the sender started anew', async () => {
     await using world = new World()
     const identity = await createIdentity()

@@ -65,11 +65,16 @@ export class Incoming {
     }
   }
 
-  /** Closes the channels of one topic. */
+  /** Closes the channels of one topic. Senders stay remembered: the topic may be joined again before they give up. */
   async forget(topicId: TopicId): Promise<void> {
-    const senders = [...this.#senders].filter(([, sender]) => sender.topicId === topicId)
-    for (const [key] of senders) this.#senders.delete(key)
-    await Promise.all(senders.map(([, { exchange }]) => exchange && this.#close(exchange.channel)))
+    const senders = [...this.#senders.values()].filter(sender => sender.topicId === topicId)
+    await Promise.all(
+      senders.map(async sender => {
+        const closed = sender.exchange && this.#close(sender.exchange.channel)
+        sender.dropQueue() // the channel takes nothing any more: a refusal would end what may come again
+        await closed
+      })
+    )
   }
 
   /** A member left or was lost: it waits for no answer. Its last words may still be on their way. */

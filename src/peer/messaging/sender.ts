@@ -56,6 +56,11 @@ export class Sender {
     this.#exchange?.end(replaced)
     this.#exchange?.channel.abort(replaced)
     this.#exchange = exchange
+    this.dropQueue()
+  }
+
+  /** The stream takes no answer any more: what waits for the application is neither given to it nor remembered. */
+  dropQueue(): void {
     for (const { incoming, finish } of this.#queue.splice(0)) {
       this.#pending.delete(incoming.id) // what may come again, comes again
       finish('aborted')
