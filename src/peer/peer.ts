@@ -110,7 +110,10 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
         {
           node,
           connect,
-          membership,
+          membership: {
+            ...membership,
+            isKnown: (topicId, peerId) => this.#groups.get(topicId)?.knows(peerId) === true
+          },
           deliver: delivery => {
             const group = this.#groups.get(delivery.topicId)
             if (group === undefined) throw new MusterError('not-a-member')
@@ -233,7 +236,9 @@ export class LibraryPeer extends Emitter<PeerEvents> implements Peer {
 
   async #reach(peerId: PeerId, signal: AbortSignal): Promise<void> {
     if (this.node.isConnected(peerId)) return
-    const group = [...this.#groups.values()].find(each => each.members().some(member => member.peerId === peerId))
+    const groups = [...this.#groups.values()]
+    const shows = (each: TopicGroup): boolean => each.members().some(member => member.peerId === peerId)
+    const group = groups.find(shows) ?? groups.find(each => each.knows(peerId))
     if (group === undefined) throw new MusterError('not-a-member', 'not a member of any joined topic')
     await group.reach(peerId, signal)
   }

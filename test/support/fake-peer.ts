@@ -196,7 +196,10 @@ export class Village implements Closable {
     const told = new Map<string, Told[]>()
     const heard: Value[] = []
     const connect = async (peerId: PeerId, signal: AbortSignal): Promise<void> => {
-      const group = [...groups.values()].find(each => each.members().some(member => member.peerId === peerId))
+      const joined = [...groups.values()]
+      const group =
+        joined.find(each => each.members().some(member => member.peerId === peerId)) ??
+        joined.find(each => each.knows(peerId))
       if (group === undefined) throw new MusterError('not-a-member')
       await group.reach(peerId, signal)
     }
@@ -211,7 +214,11 @@ export class Village implements Closable {
         node,
         clock,
         connect,
-        membership,
+        membership: {
+          ...membership,
+          isKnown: (topicId, peerId) =>
+            [...groups.values()].some(group => group.topicId === topicId && group.knows(peerId))
+        },
         deliver: ({ topicId, ...message }) => {
           const group = [...groups.values()].find(each => each.topicId === topicId)
           if (group === undefined) throw new MusterError('not-a-member')

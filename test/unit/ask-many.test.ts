@@ -3,7 +3,6 @@ import { describe, it } from 'node:test'
 import type { AskOptions, AskResult, Member, Value } from '../../src/peer/api.ts'
 import { DirectMessages } from '../../src/peer/topics/direct.ts'
 import type { RawAnswer } from '../../src/peer/topics/received.ts'
-import { systemClock } from '../../src/shared/core/clock.ts'
 import { type ErrorCode, MusterError } from '../../src/shared/core/errors.ts'
 import { LOBBY } from '../support/messaging-world.ts'
 
@@ -49,11 +48,9 @@ function group(count: number) {
       retry: () => undefined,
       forget: async () => undefined
     },
-    clock: systemClock,
     signal: new AbortController().signal,
     members: () => members,
     member: () => ({ name: undefined, isShown: true }),
-    onShown: () => () => undefined,
     receiver: member => (typeof member === 'string' ? member : member.peerId),
     offer: () => undefined
   })

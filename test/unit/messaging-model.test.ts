@@ -225,6 +225,7 @@ class Pair {
           if (this.#isAway) throw new MusterError('unreachable')
         },
         ownEnvelope: () => new Uint8Array(3),
+        isKnown: () => true,
         onGone: line => {
           if (this.#line === line) this.#line = undefined
         },

@@ -21,6 +21,8 @@ export interface LineNeeds {
   readonly session: number
   connect(peerId: PeerId, signal: AbortSignal): Promise<void>
   ownEnvelope(topicId: TopicId): Uint8Array | undefined
+  /** See `MessagingNeeds`. */
+  isKnown(topicId: TopicId, peerId: PeerId): boolean
   /** Nothing waits, nothing is due, and there is no stream, open or being opened. */
   onGone(line: Line): void
   /** A large answer is on its way to us. */
@@ -149,8 +151,9 @@ export class Line {
   }
 
   async #dial(signal: AbortSignal): Promise<Channel> {
-    const { node, connect, ownEnvelope, session, context } = this.#needs
+    const { node, connect, ownEnvelope, isKnown, session, context } = this.#needs
     const { to, topicId, topicKey } = this.#target
+    if (!isKnown(topicId, to)) throw new MusterError('unreachable', 'it is not in the topic, as far as is known')
     for (let attempt = 1; ; attempt++) {
       if (!node.isConnected(to)) {
         try {

@@ -41,6 +41,8 @@ export interface MessagingNeeds {
      * @throws MusterError `not-a-member` | `protocol-violation`.
      */
     admit(topicId: TopicId, peerId: PeerId, envelope: Uint8Array): Promise<void>
+    /** Somebody's record for the topic is known here. What is sent to anybody else waits for it, if it may. */
+    isKnown(topicId: TopicId, peerId: PeerId): boolean
   }
   /** Gives a message to the application. What it throws is `no-handler` or `handler-failed` to the sender. */
   deliver(message: Delivery): void | Promise<void>
@@ -101,6 +103,7 @@ export function createMessaging(needs: MessagingNeeds, options: Partial<Messagin
     session: Math.floor(random() * Number.MAX_SAFE_INTEGER),
     connect: (peerId: PeerId, signal: AbortSignal) => needs.connect(peerId, signal),
     ownEnvelope: (topicId: TopicId) => membership.ownEnvelope(topicId),
+    isKnown: (topicId: TopicId, peerId: PeerId) => membership.isKnown(topicId, peerId),
     onGone(line: Line) {
       if (lines.get(line.topicId)?.get(line.to) === line) remove(line)
     },

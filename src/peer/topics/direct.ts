@@ -1,10 +1,8 @@
 import type { PeerId } from '../../shared/core/address.ts'
-import type { Clock } from '../../shared/core/clock.ts'
-import { asMusterError, MusterError } from '../../shared/core/errors.ts'
+import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { Slots } from '../../shared/core/slots.ts'
 import type { Topic, TopicId } from '../../shared/core/topic.ts'
 import type { AskOptions, AskResult, Member, Message, Receipt, SendOptions, Value, Via } from '../api.ts'
-import { checkTimes } from '../times.ts'
 import { type OpenRequest, type RawAnswer, ReceivedMessage } from './received.ts'
 
 /** What a group needs of messaging. */
@@ -34,14 +32,11 @@ export interface Delivery {
 export interface DirectNeeds {
   readonly topic: Topic
   readonly messenger: Messenger
-  readonly clock: Clock
   /** Aborted when the group is left. */
   readonly signal: AbortSignal
   /** Those shown right now. */
   members(): readonly Member[]
   member(peerId: PeerId): { readonly name: string | undefined; readonly isShown: boolean } | undefined
-  /** Calls back when a member is shown. */
-  onShown(listener: (peerId: PeerId) => void): () => void
   /** The member that is meant. @throws MusterError `not-a-member` | `closed`. */
   receiver(member: Member | PeerId): PeerId
   /** Gives a message to whoever listens; undefined when nobody does, false when a listener threw. */
@@ -61,12 +56,16 @@ export class DirectMessages {
 
   async send(member: Member | PeerId, value: Value, options: SendOptions = {}): Promise<Receipt> {
     const to = idOf(member)
-    const { topic, messenger } = this.#needs
-    const now =
-      this.#needs.member(to)?.isShown === true || !options.waitMs ? options : await this.#untilShown(to, value, options)
-    this.#needs.receiver(to)
-    const { id, rttMs } = await messenger.send(topic, to, value, now)
-    return { to, topic: topic.name, id, rttMs }
+    const { topic, messenger, signal } = this.#needs
+    const isAway = !signal.aborted && this.#needs.member(to)?.isShown !== true
+    if (!isAway || !options.waitMs) this.#needs.receiver(to)
+    try {
+      const { id, rttMs } = await messenger.send(topic, to, value, options)
+      return { to, topic: topic.name, id, rttMs }
+    } catch (thrown) {
+      if (isAway && isMusterError(thrown, 'unreachable')) this.#needs.receiver(to) // it did not come in time
+      throw thrown
+    }
   }
 
   async ask(member: Member | PeerId, value: Value, options: AskOptions = {}): Promise<Message> {
@@ -133,36 +132,6 @@ export class DirectMessages {
   #received(delivery: Delivery): ReceivedMessage {
     const name = this.#needs.member(delivery.from)?.name ?? delivery.name
     return new ReceivedMessage(delivery, name, this.#needs.topic.name)
-  }
-
-  /** Waits until the member is shown, as long as the caller waits for it. Resolves with what is left of the time. */
-  async #untilShown(to: PeerId, value: Value, options: SendOptions): Promise<SendOptions> {
-    const { clock, signal, onShown, messenger } = this.#needs
-    const { waitMs = 0, timeoutMs = Number.POSITIVE_INFINITY } = options
-    checkTimes(options)
-    messenger.judge(value)
-    const start = clock.now()
-    const undo: Array<() => void> = []
-    await new Promise<void>(resolve => {
-      undo.push(onShown(peerId => peerId === to && resolve()))
-      undo.push(clock.after(Math.min(waitMs, timeoutMs), resolve))
-      for (const each of [signal, options.signal]) {
-        if (each?.aborted) resolve()
-        const onAbort = (): void => resolve()
-        each?.addEventListener('abort', onAbort, { once: true })
-        undo.push(() => each?.removeEventListener('abort', onAbort))
-      }
-    })
-    for (const each of undo) each()
-    if (options.signal?.aborted) {
-      throw asMusterError(options.signal.reason, 'aborted', 'the send was cancelled; the message was not sent')
-    }
-    const passedMs = clock.now() - start
-    if (passedMs >= timeoutMs) {
-      throw new MusterError('timed-out', `the member was away for all of ${timeoutMs} ms; the message was not sent`)
-    }
-    const left = { ...options, waitMs: Math.max(0, waitMs - passedMs) }
-    return options.timeoutMs === undefined ? left : { ...left, timeoutMs: timeoutMs - passedMs }
   }
 }
 

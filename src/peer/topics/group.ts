@@ -23,6 +23,7 @@ import type {
 } from '../api.ts'
 import { type Announcement, announceTopic } from './announce.ts'
 import { type Delivery, DirectMessages } from './direct.ts'
+import { sayGoodbye } from './goodbye.ts'
 import { Greeter } from './greeter.ts'
 import { GroupHistory } from './group-history.ts'
 import type { GroupNeeds, GroupOptions } from './group-needs.ts'
@@ -39,10 +40,6 @@ import {
   yieldMs
 } from './mesh.ts'
 
-/** Nodes told of our leaving when it is not known who took our provider record. */
-const MAX_TOLD = 64
-/** Milliseconds leaving waits for a provide that is under way: what arrives after the goodbye would outlive it. */
-const STOP_PROVIDING_MS = 250
 /** Milliseconds a bootstrap may take to answer before members of an earlier run are dialled. */
 const REMEMBERED_AFTER_MS = 1_000
 
@@ -76,14 +73,12 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     this.#direct = new DirectMessages({
       topic,
       messenger: needs.messaging,
-      clock: needs.clock,
       signal: this.signal,
       members: () => this.members(),
       member: peerId => {
         const known = this.#known.get(peerId)
         return known && { name: known.record.name, isShown: known.isShown }
       },
-      onShown: listener => this.on('member', ({ peerId }) => listener(peerId)),
       receiver: member => this.#receiver(member, 'the message was not sent'),
       offer: message => (this.listenerCount('message') === 0 ? undefined : this.offer('message', message))
     })
@@ -106,7 +101,7 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     }
     const { history = 0 } = this.#options
     if (history > 0) this.#scope.defer(this.#history.follow(history))
-    this.#scope.defer(() => this.#sayGoodbye())
+    this.#scope.defer(() => this.#depart())
     this.#announcement = announceTopic(
       {
         node,
@@ -170,10 +165,16 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     return this.#direct.deliver(delivery)
   }
 
-  /** Makes sure there is a connection to a member, for messages to one outside the mesh. */
+  /** True also of those that are not shown, because they are lost or were not reached so far. */
+  knows(peerId: PeerId): boolean {
+    return this.#known.has(peerId)
+  }
+
+  /** Makes sure there is a connection to a member, for messages to one outside the mesh, or to one that is away. */
   async reach(peerId: PeerId, signal: AbortSignal): Promise<void> {
     const known = this.#known.get(peerId)
     if (known === undefined) throw new MusterError('not-a-member')
+    if (!known.isShown) return await this.#reachAgain(known)
     await this.#needs.node.connect({ peerId, addresses: known.record.addresses }, { signal })
     this.#needs.roster.confirm(this.#topic.id, peerId)
   }
@@ -203,19 +204,10 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
     await this.close()
   }
 
-  async #sayGoodbye(): Promise<void> {
-    const { roster, messaging, streams, node, clock } = this.#needs
-    const announcement = this.#announcement
-    const closed = announcement?.close()
-    if (announcement !== undefined) {
-      const stopped = Promise.withResolvers<void>()
-      const undo = clock.after(STOP_PROVIDING_MS, () => stopped.resolve())
-      await Promise.race([announcement.stopped, stopped.promise])
-      undo()
-    }
-    const connected = node.connections().map(({ peerId }) => peerId)
-    const holders = announcement?.areHoldersKnown === false ? connected.slice(0, MAX_TOLD) : []
-    await roster.exit(this.#topic.id, [...new Set([...(announcement?.holders ?? []), ...holders])])
+  async #depart(): Promise<void> {
+    const { messaging, streams } = this.#needs
+    const closed = this.#announcement?.close()
+    await sayGoodbye(this.#topic, this.#announcement, this.#needs)
     await Promise.all([messaging.forget(this.#topic.id), streams.forget(this.#topic.id), closed])
   }
 
@@ -313,10 +305,17 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
       if (member === undefined) continue
       member.isShown = true
       this.emit('member', memberOf(member))
+      this.#needs.messaging.retry(this.topicId, peerId)
     }
     this.#undoNextPlan?.()
     this.#undoNextPlan =
       nextAt === undefined ? undefined : clock.after(Math.max(0, nextAt - clock.now()), () => this.#plan())
+  }
+
+  /** One that is not shown has to prove that it is in the topic still. */
+  async #reachAgain(member: KnownMember): Promise<void> {
+    if (!member.isBeingReached) await this.#reachNow(member.record.peerId)
+    if (!isLive(member)) throw new MusterError('unreachable')
   }
 
   async #reachNow(peerId: PeerId): Promise<void> {
