@@ -90,6 +90,20 @@ describe('a send that may wait', () => {
     )
   })
 
+  it('asks one that is back and not in the topic yet after pauses that grow', async () => {
+    const clock = new ManualClock()
+    await using world = new World()
+    const [ana, bob] = [await world.talker({ clock }), await world.talker()]
+    bob.topics.clear()
+    const failed = assert.rejects(ana.send(bob, 1, { waitMs: 30_000 }), { code: 'gone' })
+    for (let ms = 0; ms <= 30_000; ms += 100) {
+      await world.network.settle()
+      clock.advance(100)
+    }
+    await failed
+    assert.ok(ana.count.opens < 25, `${ana.count.opens} streams in 30 s`)
+  })
+
   it('refuses a wait that is none', async () => {
     await using world = new World()
     const [ana, bob] = [await world.talker(), await world.talker()]

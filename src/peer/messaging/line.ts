@@ -135,7 +135,6 @@ export class Line {
       const channel = await this.#dial(opening.signal)
       if (this.#opening !== opening) return channel.abort(new MusterError('closed', 'nobody waits for the stream'))
       this.#opening = undefined
-      this.#failures = 0
       void this.#read(channel)
     } catch (thrown) {
       if (this.#opening !== opening) return
@@ -185,6 +184,7 @@ export class Line {
       onProgress: (id, progress) => this.#needs.onProgress(this.to, this.topicId, String(id), progress),
       onWelcome: ({ encodings = 0, maxBytes }) => {
         this.#outbox.terms = { encodings, maxBytes }
+        this.#failures = 0 // a stream that is opened may be refused still
       },
       onStreamRefused: code => {
         refusal = refusalError(code, 'stream')
