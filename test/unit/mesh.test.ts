@@ -5,6 +5,7 @@ import {
   leastWanted,
   MAX_KNOWN_MEMBERS,
   MAX_PARALLEL_REACHES,
+  type MeshPlan,
   planMesh,
   REACH_MAX_MS,
   REACH_MIN_MS,
@@ -13,9 +14,11 @@ import {
   YIELD_SHORT_MS,
   yieldMs
 } from '../../src/peer/topics/mesh.ts'
-import type { MemberRecord } from '../../src/shared/roster/record.ts'
+import type { Emitter } from '../../src/shared/core/events.ts'
+import { type MemberRecord, peekRecord } from '../../src/shared/roster/record.ts'
+import type { RosterEvents } from '../../src/shared/roster/roster.ts'
 import { Village } from '../support/fake-peer.ts'
-import { strangerAt } from '../support/fake-stranger.ts'
+import { madeUpRecord, strangerAt } from '../support/fake-stranger.ts'
 
 const NOW = 1_000
 
@@ -24,7 +27,7 @@ function known(members: Record<string, Partial<KnownMember>>): Map<string, Known
   return new Map(Object.entries(members).map(([peerId, member]) => [peerId, { ...fresh, state: 'vouched', ...member }]))
 }
 
-const cases: Array<[string, Record<string, Partial<KnownMember>>, number, ReturnType<typeof planMesh>]> = [
+const cases: Array<[string, Record<string, Partial<KnownMember>>, number, Omit<MeshPlan, 'forget'>]> = [
   [
     'reaches whom it heard of',
     { a: {}, b: { state: 'rumour' } },
@@ -126,10 +129,41 @@ describe('who is forgotten when too many are known', () => {
   })
 })
 
+describe('what a group knows', () => {
+  it('does not grow, whoever comes and is lost again', { timeout: 120_000 }, async () => {
+    await using village = new Village()
+    const ana = await village.peer()
+    const group = await ana.join()
+    const events = ana.roster as unknown as Emitter<RosterEvents>
+    const names = Array.from({ length: MAX_KNOWN_MEMBERS + 900 }, (_, number) => `made up ${number}`)
+    for (const peerId of names) {
+      const record = peekRecord(await madeUpRecord(village, peerId))
+      events.emit('live', record)
+      events.emit('gone', { record, reason: 'lost' })
+    }
+    assert.equal(names.filter(peerId => group.knows(peerId)).length, MAX_KNOWN_MEMBERS)
+    assert.ok(group.knows(names.at(-1) ?? ''))
+  })
+})
+
 describe('the plan of a mesh', () => {
   for (const [what, members, maxMesh, plan] of cases) {
-    it(what, () => assert.deepEqual(planMesh(NOW, known(members), maxMesh), plan))
+    it(what, () => assert.deepEqual(planMesh(NOW, known(members), maxMesh), { forget: [], ...plan }))
   }
+
+  it('forgets those that are lost, or that a stranger named, when it is full and their records count no more', () => {
+    const past = { record: { expiresMs: NOW } as MemberRecord }
+    const members: Record<string, Partial<KnownMember>> = {
+      lost: { ...past, state: 'lost' },
+      claimed: { ...past, state: 'claimed' },
+      again: { ...past, state: 'lost', isBeingReached: true },
+      vouched: { ...past, isShown: true },
+      counts: { record: { expiresMs: NOW + 1 } as MemberRecord, state: 'lost' },
+      live: { ...past, state: 'live' }
+    }
+    assert.deepEqual(planMesh(NOW, known(members), 2).forget, ['lost', 'claimed'])
+    assert.deepEqual(planMesh(NOW, known(members), 9).forget, [])
+  })
 
   it('reaches so many at once', () => {
     const many = Object.fromEntries(Array.from({ length: 50 }, (_, number) => [`p${number}`, {}]))

@@ -30,9 +30,8 @@ import type { GroupNeeds, GroupOptions } from './group-needs.ts'
 import {
   isLive,
   type KnownMember,
-  leastWanted,
-  MAX_KNOWN_MEMBERS,
   MAX_MESH,
+  makeRoom,
   memberOf,
   meshSize,
   planMesh,
@@ -248,20 +247,17 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
         known.failures = 0
         known.retryAt = retryAt
       }
-    } else if (this.#hasRoomFor(state)) this.#add(record, state).retryAt = retryAt
+    } else if (makeRoom(this.#known, state)) this.#add(record, state).retryAt = retryAt
     this.#plan()
-  }
-
-  /** Whom a neighbour vouches for, or names when asked, gets the place of somebody that nobody knows to be there. */
-  #hasRoomFor(state: KnownMember['state']): boolean {
-    if (this.#known.size < MAX_KNOWN_MEMBERS) return true
-    const leaver = state === 'claimed' ? undefined : leastWanted(this.#known)
-    return leaver !== undefined && this.#known.delete(leaver)
   }
 
   #onLive(record: MemberRecord): void {
     if (record.topicId !== this.topicId) return
-    const known = this.#known.get(record.peerId) ?? this.#add(record, 'live')
+    let known = this.#known.get(record.peerId)
+    if (known === undefined) {
+      makeRoom(this.#known, 'live')
+      known = this.#add(record, 'live')
+    }
     const isNews = known.state !== 'live' || !known.isShown
     known.record = record
     known.state = 'live'
@@ -298,7 +294,8 @@ export class TopicGroup extends Emitter<GroupEvents> implements Group {
   #plan(): void {
     if (this.signal.aborted) return
     const { clock } = this.#needs
-    const { reach, list, nextAt } = planMesh(clock.now(), this.#known, this.#maxMesh)
+    const { reach, list, forget, nextAt } = planMesh(clock.now(), this.#known, this.#maxMesh)
+    for (const peerId of forget) this.#known.delete(peerId)
     for (const peerId of reach) void this.#reachNow(peerId)
     for (const peerId of list) {
       const member = this.#known.get(peerId)

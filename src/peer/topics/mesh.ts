@@ -38,6 +38,8 @@ export interface MeshPlan {
   readonly reach: readonly PeerId[]
   /** Listed without being reached: the mesh is full, or they cannot be reached but a live member vouches. */
   readonly list: readonly PeerId[]
+  /** Nobody tries them while the mesh is full, and their records count no more. */
+  readonly forget: readonly PeerId[]
   /** When to plan again, if nothing happens before. */
   readonly nextAt: number | undefined
 }
@@ -55,6 +57,16 @@ export function leastWanted(known: ReadonlyMap<PeerId, KnownMember>): PeerId | u
     }
   }
   return undefined
+}
+
+/**
+ * Whom a neighbour vouches for, or names when asked, gets the place of somebody that nobody knows to be there. False when
+ * no more are to be known; who is live comes all the same, as connections are few.
+ */
+export function makeRoom(known: Map<PeerId, KnownMember>, state: KnownMember['state']): boolean {
+  if (known.size < MAX_KNOWN_MEMBERS) return true
+  const leaver = state === 'claimed' ? undefined : leastWanted(known)
+  return (leaver !== undefined && known.delete(leaver)) || state === 'live'
 }
 
 /** Whom to dial and whom to list, from what is known: pure, so that a table of cases can test it. */
@@ -76,9 +88,17 @@ export function planMesh(now: number, known: ReadonlyMap<PeerId, KnownMember>, m
   const list = waiting
     .filter(([peerId, member]) => !reach.includes(peerId) && mayList(member))
     .map(([peerId]) => peerId)
+  const isPast = ({ state, isShown, record }: KnownMember): boolean =>
+    !isShown && (state === 'lost' || state === 'claimed') && record.expiresMs <= now
+  const past = isFull ? waiting.filter(([peerId, member]) => !reach.includes(peerId) && isPast(member)) : []
   // a full mesh has no use for more; a place that gets free is news, and plans again
   const later = isFull ? [] : waiting.filter(([, member]) => member.retryAt > now).map(([, member]) => member.retryAt)
-  return { reach, list, nextAt: later.length === 0 ? undefined : Math.min(...later) }
+  return {
+    reach,
+    list,
+    forget: past.map(([peerId]) => peerId),
+    nextAt: later.length === 0 ? undefined : Math.min(...later)
+  }
 }
 
 /**
