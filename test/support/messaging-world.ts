@@ -4,6 +4,7 @@ import type { Answer } from '../../src/peer/messaging/exchange.ts'
 import { openFrame } from '../../src/peer/messaging/frame.ts'
 import type { MessagingLimits } from '../../src/peer/messaging/limits.ts'
 import { createMessaging, type Delivery, type Messaging, type SendReceipt } from '../../src/peer/messaging/messaging.ts'
+import type { Compression } from '../../src/peer/messaging/pack.ts'
 import type { Clock } from '../../src/shared/core/clock.ts'
 import { Scope } from '../../src/shared/core/lifecycle.ts'
 import { type Topic, topicOf } from '../../src/shared/core/topic.ts'
@@ -21,6 +22,8 @@ export interface TalkerOptions extends Partial<MessagingLimits> {
   readonly address?: string
   readonly clock?: Clock
   readonly hasCompression?: boolean
+  /** In place of that of Node. */
+  readonly compression?: Compression
 }
 
 /** One peer with messaging on a fake network. It is in both topics and keeps what it hears. */
@@ -53,7 +56,8 @@ export class World extends Scope {
     this.network = new FakeNetwork(options)
   }
 
-  async talker({ identity, address, clock, hasCompression = false, ...limits }: TalkerOptions = {}): Promise<Talker> {
+  async talker(settings: TalkerOptions = {}): Promise<Talker> {
+    const { identity, address, clock, hasCompression = false, compression = nodeCompression, ...limits } = settings
     const proven = identity ?? (await createIdentity())
     const node = this.own(
       await this.network.createNode({
@@ -86,7 +90,7 @@ export class World extends Scope {
           membership: membershipOf(node.peerId, topics),
           deliver: message => talker.deliver(message),
           onProgress: (from, _topicId, _id, { bytes, totalBytes }) => progress.push({ from, bytes, totalBytes }),
-          ...(hasCompression ? { compression: nodeCompression } : {}),
+          ...(hasCompression ? { compression } : {}),
           ...(clock === undefined ? {} : { clock })
         },
         limits

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { nodeCompression } from '../../src/peer/messaging/compression.server.ts'
 import { receiptFrame } from '../../src/peer/messaging/frame.ts'
+import type { Delivery } from '../../src/peer/messaging/messaging.ts'
+import type { Compression } from '../../src/peer/messaging/pack.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { messageFrameCodec, PART_BYTES } from '../../src/shared/wire/message.ts'
 import { eventually } from '../support/eventually.ts'
@@ -92,6 +95,43 @@ describe('an answer', () => {
     }
     await assert.rejects(ana.ask(bob, 'a lot, please', { timeoutMs: Number.POSITIVE_INFINITY }), { code: 'refused' })
   })
+
+  for (const [why, spoil] of Object.entries<(clock: ManualClock, cancel: AbortController) => void>({
+    'is compressed for longer than its giver waits': clock => clock.advance(50),
+    'its giver takes back while it is compressed': (_clock, cancel) => cancel.abort()
+  })) {
+    it(`that ${why} ends the request`, async () => {
+      const [clock, slow, cancel] = [new ManualClock(), gate(), new AbortController()]
+      const compression: Compression = {
+        ...nodeCompression,
+        compress: async (...what) => {
+          await slow.opened
+          return await nodeCompression.compress(...what)
+        }
+      }
+      await using world = new World()
+      const ana = await world.talker({ clock: new ManualClock(), hasCompression: true, maxUnreceiptedMessages: 1 })
+      const bob = await world.talker({ clock, hasCompression: true, compression, compressAbove: 100 })
+      let isAsked = false
+      bob.deliver = async ({ request, value }) => {
+        bob.heard.push({ value } as Delivery)
+        isAsked = true
+        await request?.respond('a'.repeat(MIB), { timeoutMs: 50, signal: cancel.signal }).catch(() => undefined)
+      }
+      let outcome: unknown
+      const asking = ana.ask(bob, 'a lot, please', { timeoutMs: Number.POSITIVE_INFINITY })
+      asking.catch(thrown => {
+        outcome = thrown
+      })
+      await eventually('bob is asked', () => isAsked)
+      spoil(clock, cancel)
+      slow.open()
+      await eventually('the request ended', () => outcome !== undefined)
+      await assert.rejects(asking, { code: 'refused' })
+      await ana.send(bob, 'after') // there is one place
+      assert.equal(bob.heard.length, 2)
+    })
+  }
 
   it('in parts keeps the request waiting for as long as parts come', async () => {
     const clock = new ManualClock()

@@ -15,6 +15,8 @@ import { type Compression, pack, type Terms, type Unpacked, unpack } from './pac
 export interface HandOptions extends SendOptions {
   readonly replyTo?: number
   readonly wantsReply: boolean
+  /** Called when a value that is compressed first does not get into the outbox after all. */
+  readonly onNotHanded?: () => void
 }
 
 /** Longest time-out a timer takes; a larger one would fire at once. */
@@ -85,12 +87,14 @@ export class Context {
     const start = this.clock.now()
     const ready = pack(encoded, { encodings, compressAbove }, this.#compression)
     if (!(ready instanceof Promise)) return put(ready, maxMs)
-    return ready.then(packed => {
+    const handing = ready.then(packed => {
       const leftMs = maxMs - (this.clock.now() - start)
       if (signal?.aborted) throw givenUp('aborted', 'the send was cancelled; the message was not sent', signal.reason)
       if (leftMs <= 0) throw new MusterError('timed-out', `not packed within ${maxMs} ms; the message was not sent`)
-      return put(packed, leftMs)
+      return { receipt: put(packed, leftMs) }
     })
+    handing.catch(() => options.onNotHanded?.())
+    return handing.then(({ receipt }) => receipt)
   }
 
   #takeRoom(peerId: PeerId, bytes: number, wake: () => void): boolean {

@@ -229,7 +229,10 @@ export class Exchange {
 
   readonly #reply: Reply = (request, value, wantsReply, options) => {
     const { context, outbox } = this.#needs
-    const sent = context.hand(outbox, value, { ...options, replyTo: request.id, wantsReply })
+    const onNotHanded = (): void => {
+      if (!this.#isOver) outbox.answers.refuse(request.id, 'refused') // whoever asked waits for something to be said
+    }
+    const sent = context.hand(outbox, value, { ...options, replyTo: request.id, wantsReply, onNotHanded })
     this.#requests.delete(request.id)
     if (request.isCounted) this.#unfinished-- // the answer is the receipt too
     request.isCounted = false
