@@ -1,8 +1,9 @@
 import type { PeerId } from '../../shared/core/address.ts'
 import { type Clock, sleep, systemClock } from '../../shared/core/clock.ts'
-import { isMusterError, MusterError } from '../../shared/core/errors.ts'
+import { asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
 import { type Closable, Scope, type Undo } from '../../shared/core/lifecycle.ts'
 import { type Log, silentLog } from '../../shared/core/log.ts'
+import { anySignal } from '../../shared/core/signals.ts'
 import type { Topic, TopicId } from '../../shared/core/topic.ts'
 import { broadcastId } from '../../shared/gossip/broadcast.ts'
 import type { Feed, FeedListener } from '../../shared/gossip/feed.ts'
@@ -83,11 +84,26 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
 
   const entered = new Map<TopicId, number>()
 
-  const firstNeighbour = async (topicId: TopicId, { members }: Pick<Audience, 'members'>): Promise<void> => {
+  const firstNeighbour = async (
+    topicId: TopicId,
+    { members }: Pick<Audience, 'members'>,
+    signal: AbortSignal | undefined
+  ): Promise<void> => {
+    using over = anySignal(scope.signal, ...(signal === undefined ? [] : [signal]))
     const end = (entered.get(topicId) ?? 0) + FIRST_NEIGHBOUR_MS
-    while (node.gossip.neighbours(topicId).length === 0 && members().length > 0 && clock.now() < end) {
-      await sleep(clock, LOOK_AGAIN_MS, scope.signal)
+    try {
+      while (node.gossip.neighbours(topicId).length === 0 && members().length > 0 && clock.now() < end) {
+        await sleep(clock, LOOK_AGAIN_MS, over.signal)
+      }
+    } catch (thrown) {
+      throw asMusterError(thrown, 'aborted', 'the broadcast was cancelled; nothing was said')
     }
+  }
+
+  const envelopeOf = (topicId: TopicId): Uint8Array => {
+    const envelope = needs.ownEnvelope(topicId)
+    if (envelope === undefined) throw new MusterError('closed', 'the group was left; nothing was said')
+    return envelope
   }
 
   return {
@@ -105,11 +121,11 @@ export function createBroadcasts(needs: BroadcastsNeeds): BroadcastRoom {
     async say(topic, audience, value, { ackMs = 0, signal } = {}) {
       if (!(ackMs >= 0)) throw new MusterError('options-invalid', `ackMs is ${ackMs}; it must be a number from 0 on`)
       const encoded = encodeValue(value, MAX_BROADCAST_BYTES)
-      const envelope = needs.ownEnvelope(topic.id)
-      if (envelope === undefined) throw new MusterError('closed', 'the group was left; nothing was said')
+      envelopeOf(topic.id)
       let wait: AckWait | undefined
       try {
-        await firstNeighbour(topic.id, { members: () => audience.members() })
+        await firstNeighbour(topic.id, { members: () => audience.members() }, signal)
+        const envelope = envelopeOf(topic.id) // it may have changed, or be gone with the group
         const { sequence, peers } = await feed.publish(
           { topicId: topic.id, ...encoded, envelope, wantsAck: ackMs > 0 },
           {
