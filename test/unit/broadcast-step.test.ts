@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { ManualClock } from '../../src/shared/core/clock.ts'
+import { type Clock, ManualClock } from '../../src/shared/core/clock.ts'
 import { silentLog } from '../../src/shared/core/log.ts'
 import { Authors } from '../../src/shared/gossip/authors.ts'
 import {
@@ -96,6 +96,24 @@ describe('the judge of broadcasts', () => {
     assert.ok(steady.every(outcome => outcome === 'fresh'))
   })
 
+  it('keeps that pace when the clock is set back', () => {
+    const backMs = 3_600_000
+    for (const spent of [0, BROADCASTS_BURST_SEEN]) {
+      let state: AuthorState | undefined
+      const says = (sequence: number, now: number): Step => {
+        const [next, outcome] = step(state, { sequence, sentMs: now, bytes: 0 }, now)
+        state = next
+        return outcome
+      }
+      for (let sequence = 0; sequence <= spent; sequence++) says(sequence, NOW)
+      const later = Array.from({ length: 600 }, (_, at) => says(1_000 + at, NOW - backMs + at * 100))
+      assert.deepEqual(new Set(later.slice(1)), new Set(['fresh']))
+      assert.equal(says(1_000 + 1, NOW - backMs + 60_000), 'replay')
+      const burst = Array.from({ length: 300 }, (_, at) => says(2_000 + at, NOW - backMs + 60_000))
+      assert.ok(burst.filter(outcome => outcome === 'fresh').length <= BROADCASTS_BURST_SEEN)
+    }
+  })
+
   it('counts long ones for more', () => {
     const bytes = 7 * BROADCAST_BYTES_PER_TOKEN
     const burst = outcomes(
@@ -131,6 +149,28 @@ describe('what is remembered of authors', () => {
     assert.equal(after.judge('topic', 'ana', captured), 'replay')
     assert.equal(after.judge('topic', 'ana', claim(clock, 6)), 'fresh', 'what did not come is still taken')
     assert.equal(after.judge('another topic', 'ana', captured), 'fresh')
+  })
+
+  it('lets an author who has said all it may go on when the clock was set back, and keeps what it said', async () => {
+    await using store = memoryStore()
+    const clock = new ManualClock(NOW)
+    let backMs = 0
+    const shifted: Clock = {
+      now: () => clock.now() - backMs,
+      after: (ms, run) => clock.after(ms, run),
+      every: (ms, run) => clock.every(ms, run)
+    }
+    const authors = new Authors(store.datastore, shifted, silentLog)
+    const says = (sequence: number): Step =>
+      authors.judge('topic', 'ana', { sequence, sentMs: shifted.now(), bytes: 0 })
+    for (let sequence = 1; sequence <= BROADCASTS_BURST_SEEN; sequence++) assert.equal(says(sequence), 'fresh')
+    backMs = 3_600_000
+    assert.equal(says(1_000), 'rate')
+    for (let sequence = 1_001; sequence < 1_100; sequence++) {
+      clock.advance(1_000 / BROADCASTS_PER_SECOND)
+      assert.equal(says(sequence), 'fresh')
+    }
+    assert.equal(says(BROADCASTS_BURST_SEEN), 'replay')
   })
 
   it('ends when the time window alone refuses it', async () => {

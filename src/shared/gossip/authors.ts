@@ -66,6 +66,7 @@ export class Authors {
   judge(topicId: TopicId, author: PeerId, claim: Claim): Step {
     const name = `${topicId}/${author}`
     const [next, outcome] = step(this.#states.get(name), claim, this.#clock.now(), this.#floorMs)
+    if (outcome === 'rate' && next !== undefined) this.#states.set(name, next) // its tokens, which are not on disk
     if (outcome !== 'fresh' || next === undefined) return outcome
     this.#states.delete(name) // the map's order is that of the last broadcast
     this.#states.set(name, next)
@@ -128,7 +129,7 @@ function readRow(value: Uint8Array): AuthorState | undefined {
   try {
     const { highest, came, sentMs, seenMs } = rowCodec.decode(value)
     if (came.length !== BROADCAST_WINDOW / 8) return undefined
-    return { highest, came, sentMs, seenMs, tokens: BROADCASTS_BURST_SEEN }
+    return { highest, came, sentMs, seenMs, tokens: BROADCASTS_BURST_SEEN, countedMs: seenMs }
   } catch {
     return undefined // of another version, or damaged: the time window is left
   }

@@ -15,6 +15,8 @@ export interface AuthorState {
   readonly sentMs: number
   readonly seenMs: number
   readonly tokens: number
+  /** When they were counted last. Unlike `seenMs` it goes back with our clock, so that more are earned at once. */
+  readonly countedMs: number
 }
 
 /** What an author says of a broadcast; the signature below holds. */
@@ -45,16 +47,17 @@ export function step(
   if (Math.abs(sentMs - now) > MAX_BROADCAST_SKEW_MS) return [state, 'clock']
   if (state === undefined && sentMs <= floorMs) return [state, 'replay']
   if (state !== undefined && hasCome(state, sequence)) return [state, 'replay']
-  const restedMs = state === undefined ? 0 : Math.max(0, now - state.seenMs)
+  const restedMs = state === undefined ? 0 : Math.max(0, now - state.countedMs)
   const earned = (restedMs / 1000) * BROADCASTS_PER_SECOND
   const tokens = Math.min(BROADCASTS_BURST_SEEN, (state?.tokens ?? BROADCASTS_BURST_SEEN) + earned)
   const left = tokens - broadcastCost(bytes)
-  if (left < 0) return [state, 'rate'] // the state stays: earned again from `seenMs` on
+  if (left < 0) return [state && { ...state, tokens, countedMs: now }, 'rate'] // it may come again
   const next = {
     ...cameNow(state, sequence),
     sentMs: Math.max(state?.sentMs ?? 0, sentMs),
     seenMs: Math.max(state?.seenMs ?? 0, now),
-    tokens: left
+    tokens: left,
+    countedMs: now
   }
   return [next, 'fresh']
 }
