@@ -157,6 +157,7 @@ describe('what is remembered of authors', () => {
     let backMs = 0
     const shifted: Clock = {
       now: () => clock.now() - backMs,
+      monotonic: () => clock.monotonic(),
       after: (ms, run) => clock.after(ms, run),
       every: (ms, run) => clock.every(ms, run)
     }
