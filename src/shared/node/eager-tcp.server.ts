@@ -12,6 +12,7 @@ import { tcp } from '@libp2p/tcp'
 import { CODE_P2P } from '@multiformats/multiaddr'
 import { asError } from '../core/errors.ts'
 import { agreement, proposal } from './negotiate.ts'
+import { boundedLengths } from './negotiation-guard.ts'
 import { withOverrides } from './overrides.ts'
 
 const NOISE = '/noise'
@@ -23,7 +24,8 @@ interface UpgradeOptions {
 /**
  * `@libp2p/tcp`, one round trip faster to dial: the proposal of Noise and the first message of its handshake leave
  * together, where libp2p waits for the answer to the one proposal it makes. What is on the wire is the same
- * (docs/decisions/0003); a listener that does not speak Noise says so, and the dial fails.
+ * (docs/decisions/0003); a listener that does not speak Noise says so, and the dial fails. Whoever dials us negotiates
+ * with bounded lengths.
  */
 export function eagerTcp(
   ...init: Parameters<typeof tcp>
@@ -31,7 +33,8 @@ export function eagerTcp(
   return components => {
     const transport = tcp(...init)(components)
     return withOverrides<Transport>(transport, {
-      dial: (address, options) => transport.dial(address, { ...options, upgrader: eager(options.upgrader) })
+      dial: (address, options) => transport.dial(address, { ...options, upgrader: eager(options.upgrader) }),
+      createListener: options => transport.createListener({ ...options, upgrader: bounded(options.upgrader) })
     })
   }
 }
@@ -39,7 +42,15 @@ export function eagerTcp(
 function eager(upgrader: Upgrader): Upgrader {
   return withOverrides<Upgrader>(upgrader, {
     upgradeOutbound: ((socket: MultiaddrConnection, options: UpgradeOptions) =>
-      upgrade(upgrader, socket, options)) as never
+      upgrade(upgrader, socket, { ...options, ...boundedLengths() })) as never
+  })
+}
+
+/** The options of an upgrade are those of its negotiations too: of the encryption, and of a muxer that Noise did not name. */
+function bounded(upgrader: Upgrader): Upgrader {
+  return withOverrides<Upgrader>(upgrader, {
+    upgradeInbound: ((socket: MultiaddrConnection, options: UpgradeOptions) =>
+      upgrader.upgradeInbound(socket, { ...options, ...boundedLengths() } as never)) as never
   })
 }
 

@@ -32,6 +32,7 @@ import * as limits from './limits.ts'
 import { listenError } from './listen-error.ts'
 import { isOpen, muxerOf } from './muxer.ts'
 import { agreement, proposal } from './negotiate.ts'
+import { guardNegotiation } from './negotiation-guard.ts'
 import { noise } from './noise.server.ts'
 import type { Libp2pNodeOptions } from './options.ts'
 import type {
@@ -121,6 +122,10 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
         denyDialMultiaddr: address => !mayDial(options.preset, address)
       },
       services: {
+        negotiationGuard: components => {
+          guardNegotiation(components) // ahead of whoever opens streams: it hears first of every connection
+          return {}
+        },
         peerStoreCap: components => {
           const capped = cappedPeerStore(components.peerStore, now, why => options.onDhtRefusal?.(why))
           components.peerStore = capped // whoever comes after, and every connection, sees the capped one

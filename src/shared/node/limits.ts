@@ -39,6 +39,15 @@ export const HEARTBEAT_TIMEOUT_MS = 6_000
 /** Bounds of how long a ping of the DHT, or a DHT request, waits. Below 1,000 a loaded machine fails instead (T23). */
 export const PING_TIMEOUT_MS = { minTimeout: 2_000, maxTimeout: 4_000 } as const
 
+/** Messages in which a connection or a stream agrees on its protocols: two for one proposal, one more for each other. */
+export const MAX_NEGOTIATION_MESSAGES = 32
+/** Milliseconds a stream that was opened towards us has to name a protocol, as in libp2p. */
+export const STREAM_NEGOTIATION_TIMEOUT_MS = 10_000
+/** Longest frame of identify, in bytes, as in libp2p and in Go… */
+export const MAX_IDENTIFY_FRAME_BYTES = 8_192
+/** …and frames on one of its streams, of which libp2p reads ten. */
+export const MAX_IDENTIFY_FRAMES_PER_STREAM = 16
+
 /** Streams one connection may have open towards us, all protocols together. */
 export const MAX_STREAMS_PER_CONNECTION = 256
 /** Receive window of a stream at most, in bytes: what the other side may send ahead. */
