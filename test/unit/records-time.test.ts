@@ -4,6 +4,7 @@ import { placeOf } from '../../src/shared/records/key.ts'
 import { MAX_RECORD_SKEW_MS, RECORD_SWEEP_MS, REPUBLISH_MS } from '../../src/shared/records/limits.ts'
 import type { Found } from '../../src/shared/records/read.ts'
 import { EventClock, passTime } from '../support/event-clock.ts'
+import { serveByHand } from '../support/record-hostiles.ts'
 import { type Holder, json, mesh, open, owned, RecordWorld, read } from '../support/record-world.ts'
 
 const MINUTE = 60_000
@@ -101,6 +102,30 @@ describe('records, as time goes by', () => {
     assert.equal(read(await world.read(cid)), 'green')
     assert.deepEqual(await ana.records.own(), [])
   })
+
+  for (const [what, value] of [
+    ['written', json('green')],
+    ['deleted', undefined]
+  ] as const) {
+    it(`are not signed anew over what their author has ${what} since, while others were asked`, async () => {
+      await using world = new World()
+      const [ana, bob] = (await world.holders(2)) as [Holder, Holder]
+      const silent = await world.records.network.createNode({ answersAlone: true })
+      let finds = 0
+      serveByHand(silent, ({ find, store }) => {
+        if (find !== undefined) finds++
+        return store === undefined ? [] : [{ stored: { id: store.id, closer: [] } }]
+      })
+      await world.until(ana.node.connect({ peerId: silent.peerId, addresses: silent.addresses }))
+      await world.until(ana.records.put(KEY, json('blue'), { validityMs: 30 * MINUTE, renew: true }))
+      for (let seconds = 0; finds === 0 && seconds < 30 * 60; seconds++) await world.pass(1_000)
+      assert.ok(finds > 0, 'it looks before it signs anew')
+      const { record } = await world.until(ana.records.put(KEY, value, { validityMs: 300 * MINUTE }))
+      await world.pass(MINUTE)
+      const [holder] = await Array.fromAsync(bob.records.dump())
+      assert.deepEqual(holder?.envelope, record.envelope)
+    })
+  }
 
   it('that ran out while their author was away are signed anew, unless somebody else wrote meanwhile', async () => {
     await using world = new World()

@@ -22,7 +22,7 @@ import { Seen } from './seen.ts'
 import { type ServeNeeds, Serving } from './serve.ts'
 import { Shelf, type Taken } from './shelf.ts'
 import { Watching } from './watch.ts'
-import { type Put, Writer } from './write.ts'
+import { type Put, type Write, Writer } from './write.ts'
 
 export interface RecordsNeeds {
   readonly node: Pick<Node, 'peerId' | 'dht' | 'seal' | 'open' | 'connect' | 'isConnected' | 'handle' | 'on'>
@@ -169,20 +169,13 @@ class LiveRecords implements Records {
       options.signal
     )
     const { signal } = limit
-    const writing = this.#inTurn(hexOf(placeOf(key)), async () => {
-      signal.throwIfAborted()
-      await this.#someone(signal)
-      return await this.#writer.write({ key, value, validityMs, renew }, signal)
-    })
-    try {
-      const put = await raceSignal(writing, signal)
-      this.#watching.tell(put.record)
-      this.#needs.onOperation?.('put', 'ok')
-      return put
-    } catch (thrown) {
-      this.#needs.onOperation?.('put', 'failed')
-      throw asMusterError(thrown, 'unreachable')
-    }
+    const write = { key, value, validityMs, renew }
+    return await this.#told(
+      raceSignal(
+        this.#inTurn(hexOf(placeOf(key)), () => this.#write(write, signal)),
+        signal
+      )
+    )
   }
 
   async get(key: RecordKey, options: GetOptions = {}): Promise<Found | undefined> {
@@ -260,15 +253,37 @@ class LiveRecords implements Records {
     }
   }
 
-  /** Signs a record of ours anew, unless somebody else has written its key since. */
-  async #renew({ record, renewMs }: OwnRecord): Promise<void> {
-    const found = await this.#read(record.key, {})
-    if (found !== undefined && found.record.author !== record.author && compareRecords(found.record, record) > 0) {
-      return await this.#own.delete(record.place)
+  /** To be called in the key's turn. */
+  async #write(write: Write, signal: AbortSignal): Promise<Put> {
+    signal.throwIfAborted()
+    await this.#someone(signal)
+    return await this.#writer.write(write, signal)
+  }
+
+  /** Tells what became of a write to those who watch the key, and those who count. */
+  async #told(writing: Promise<Put>): Promise<Put> {
+    try {
+      const put = await writing
+      this.#watching.tell(put.record)
+      this.#needs.onOperation?.('put', 'ok')
+      return put
+    } catch (thrown) {
+      this.#needs.onOperation?.('put', 'failed')
+      throw asMusterError(thrown, 'unreachable')
     }
-    await this.put(record.key, record.value, {
-      renew: true,
-      ...(renewMs === undefined ? {} : { validityMs: renewMs })
+  }
+
+  /** Signs a record of ours anew, unless its key was written since, by somebody else or, while that is looked up, by us. */
+  async #renew({ record, renewMs }: OwnRecord): Promise<void> {
+    const { key, place, value, author, issuedMs, expiresMs } = record
+    const found = await this.#read(key, {})
+    const isTheirs = found !== undefined && found.record.author !== author && compareRecords(found.record, record) > 0
+    using limit = deadlineBy(this.#clock, limits.RECORD_DEADLINE_MS, 'renewing a record', this.signal)
+    await this.#inTurn(hexOf(place), async () => {
+      if (this.#own.get(place)?.record !== record) return
+      if (isTheirs) return await this.#own.delete(place)
+      const write = { key, value, validityMs: renewMs ?? expiresMs - issuedMs, renew: true }
+      await this.#told(this.#write(write, limit.signal))
     })
   }
 

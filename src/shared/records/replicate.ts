@@ -85,6 +85,7 @@ export class Replicator {
       this.#signal.throwIfAborted()
       const now = clock.now()
       const { record } = each
+      if (own.get(record.place) !== each) continue // written anew while others were said
       if (record.expiresMs <= now && each.renewMs === undefined) {
         await own.delete(record.place)
         continue
