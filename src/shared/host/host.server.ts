@@ -153,13 +153,14 @@ export async function openHost(scope: Scope, options: HostOptions, topics: () =>
     )
   )
   for (const topicId of new Set(keep)) scope.defer(feed.subscribe(topicId, broadcast => history.take(broadcast)))
-  const openOwnRecords = async (): Promise<Records> => {
-    if (role === 'peer') await sleep(systemClock, PEER_QUIET_START_MS, scope.signal)
+  const openOwnRecords = async (signal: AbortSignal): Promise<Records> => {
+    if (role === 'peer') await sleep(systemClock, PEER_QUIET_START_MS, signal)
     return await openRecords({
       node,
       table: await store.openTable('records'),
       unseal,
       log,
+      signal,
       onRequest: (kind, outcome) => metrics.increment('muster_record_requests_total', { kind, outcome }),
       onOperation: (kind, outcome) => metrics.increment('muster_record_operations_total', { kind, outcome })
     })

@@ -1,18 +1,38 @@
-import { MusterError } from '../core/errors.ts'
-import { raceSignal } from '../core/signals.ts'
-import type { Records } from './records.ts'
+import { asMusterError, MusterError } from '../core/errors.ts'
+import { anySignal, deadline, raceSignal } from '../core/signals.ts'
+import { RECORD_DEADLINE_MS } from './limits.ts'
+import type { GetOptions, PutOptions, Records } from './records.ts'
 
-/** Records that open in the background, so that a newcomer's first message does not wait for them; every call does. */
-export function lazyRecords(open: () => Promise<Records>, onFailure: (thrown: unknown) => void): Records {
+/**
+ * Records that open in the background, so that a newcomer's first message does not wait for them; every call does, `put`
+ * and `get` no longer than they may take.
+ */
+export function lazyRecords(
+  open: (signal: AbortSignal) => Promise<Records>,
+  onFailure: (thrown: unknown) => void
+): Records {
   const controller = new AbortController()
   const { signal } = controller
-  let counts: () => Records['counts'] = () => ({ records: 0, bytes: 0, own: 0 })
-  const opening = open().then(records => {
-    counts = () => records.counts
+  let live: Records | undefined
+  const opening = open(signal).then(records => {
+    live = records
     return records
   })
-  opening.catch(onFailure)
+  opening.catch(thrown => {
+    if (!signal.aborted) onFailure(thrown)
+  })
   const opened = async (): Promise<Records> => await raceSignal(opening, signal)
+  async function within<O extends PutOptions | GetOptions, T>(
+    options: O | undefined,
+    run: (records: Records, options: O | undefined) => Promise<T>
+  ): Promise<T> {
+    if (live !== undefined) return await run(live, options)
+    using limit = deadline(options?.timeoutMs ?? RECORD_DEADLINE_MS, 'opening the records', signal, options?.signal)
+    const records = await raceSignal(opening, limit.signal).catch((thrown: unknown) => {
+      throw asMusterError(thrown, 'aborted')
+    })
+    return await run(records, { ...(options as O), signal: limit.signal })
+  }
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= (async () => {
@@ -24,12 +44,16 @@ export function lazyRecords(open: () => Promise<Records>, onFailure: (thrown: un
   return {
     signal,
     get counts() {
-      return counts()
+      return live?.counts ?? { records: 0, bytes: 0, own: 0 }
     },
-    put: async (...put) => await (await opened()).put(...put),
-    get: async (...get) => await (await opened()).get(...get),
-    async *watch(...watch) {
-      yield* (await opened()).watch(...watch)
+    put: async (key, value, options) => await within(options, (records, rest) => records.put(key, value, rest)),
+    get: async (key, options) => await within(options, (records, rest) => records.get(key, rest)),
+    async *watch(key, until) {
+      using both = anySignal(signal, until)
+      const records = await raceSignal(opening, both.signal).catch((thrown: unknown) => {
+        if (!until.aborted) throw thrown
+      })
+      if (records !== undefined) yield* records.watch(key, until)
     },
     own: async () => await (await opened()).own(),
     async *dump() {

@@ -3,6 +3,7 @@ import { hexOf } from '../core/bytes.ts'
 import { asError, MusterError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { codec } from '../wire/codec.ts'
+import { Batches } from './batches.ts'
 import { MAX_OWN_RECORDS } from './limits.ts'
 import { peekRecord, type SignedRecord } from './record.ts'
 
@@ -36,8 +37,10 @@ export class OwnRecords {
     this.#log = log
   }
 
-  async recall(): Promise<void> {
+  async recall(signal?: AbortSignal): Promise<void> {
+    const batches = new Batches(this.#datastore)
     for await (const { key, value } of this.#datastore.query({ prefix: PREFIX })) {
+      signal?.throwIfAborted()
       try {
         const { envelope, renewMs, saidMs, stored } = rowCodec.decode(value)
         const record = peekRecord(envelope)
@@ -47,9 +50,10 @@ export class OwnRecords {
           { err: asError(thrown), key: key.toString() },
           'a record of our own is not readable and was dropped'
         )
-        await this.#datastore.delete(key)
+        await batches.delete(key)
       }
     }
+    await batches.commit()
   }
 
   get(place: Uint8Array): OwnRecord | undefined {

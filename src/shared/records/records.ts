@@ -32,6 +32,8 @@ export interface RecordsNeeds {
   readonly clock?: Clock
   readonly random?: Random
   readonly log?: Log
+  /** Ends the opening, which takes a while where much is on disk. */
+  readonly signal?: AbortSignal
   readonly onRequest?: ServeNeeds['onRequest']
   /** A read or write of ours ended. */
   onOperation?(kind: 'get' | 'put', outcome: 'ok' | 'none' | 'failed'): void
@@ -145,10 +147,10 @@ class LiveRecords implements Records {
    * answered: they would hear that there is nothing, and bring what is older than what is on disk.
    */
   async begin(): Promise<void> {
-    const { table, log = silentLog } = this.#needs
-    await salvage(table, this.#needs.unseal, this.#clock.now(), log)
-    await this.#own.recall()
-    await this.#shelf.recall()
+    const { table, log = silentLog, signal } = this.#needs
+    await salvage(table, this.#needs.unseal, this.#clock.now(), log, signal)
+    await this.#own.recall(signal)
+    await this.#shelf.recall(signal)
     const sweep = (): void => void this.#shelf.sweep().catch(err => log.error({ err }, 'no sweep'))
     this.#scope.defer(() => this.#shelf.written())
     this.#scope.defer(this.#clock.every(limits.RECORD_SWEEP_MS, sweep))

@@ -5,6 +5,7 @@ import { asError, MusterError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Unseal } from '../node/port.ts'
 import { codec } from '../wire/codec.ts'
+import { Batches } from './batches.ts'
 import { Book, type BookLimits, type Held } from './book.ts'
 import {
   compareVersions,
@@ -63,23 +64,26 @@ export class Shelf {
   }
 
   /** Finds what an earlier run held. Rows that are not readable, or past their time, are deleted; resolves with how many were not readable. */
-  async recall(): Promise<number> {
+  async recall(signal?: AbortSignal): Promise<number> {
     const { datastore, clock, log } = this.#needs
+    const batches = new Batches(datastore)
     let unreadable = 0
     for await (const { key, value } of datastore.query({ prefix: PREFIX })) {
+      signal?.throwIfAborted()
       const row = key.toString().slice(PREFIX.length + 1)
       try {
         const { envelope, ...ages } = rowCodec.decode(value)
         const record = peekRecord(envelope)
         if (hexOf(record.place) !== row) throw new Error('a row at another place than its record')
         if (ages.heldUntilMs > clock.now()) this.#book.set(row, heldOf(record, ages))
-        else await datastore.delete(key)
+        else await batches.delete(key)
       } catch (thrown) {
         unreadable++
         log.error({ err: asError(thrown), row }, 'a record on disk is not readable and was dropped')
-        await datastore.delete(key)
+        await batches.delete(key)
       }
     }
+    await batches.commit()
     return unreadable
   }
 

@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { asError, MusterError } from '../core/errors.ts'
 
@@ -51,6 +51,26 @@ export function notWritable(path: string, thrown: unknown): MusterError {
 function reasonOf(thrown: unknown): string {
   const { code, message } = asError(thrown) as NodeJS.ErrnoException
   return code?.startsWith('E') && !code.startsWith('ERR_') ? code : message
+}
+
+/** Writes a file in the folder at `path`. After a power cut there is the whole file or none. The folder's lock keeps others from doing the same. */
+export async function writeAtomically(path: string, file: string, bytes: Uint8Array): Promise<void> {
+  const draft = `${file}.new`
+  {
+    await using handle = await open(draft, 'w', 0o600)
+    await handle.chmod(0o600) // a draft left by a crash may have been copied about
+    await handle.writeFile(bytes)
+    await handle.sync()
+  }
+  await rename(draft, file)
+  await syncFolder(path)
+}
+
+/** What was made, renamed or deleted in a folder is so after a power cut, too. */
+export async function syncFolder(path: string): Promise<void> {
+  if (process.platform === 'win32') return // folders cannot be opened there, and need not be
+  await using folder = await open(path, 'r')
+  await folder.sync()
 }
 
 /** Bytes of all files below `path`. What vanishes meanwhile, or may not be read, as `lost+found`, counts nothing. */

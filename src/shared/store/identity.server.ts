@@ -1,7 +1,7 @@
-import { type FileHandle, open, readdir, rename, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asError, MusterError } from '../core/errors.ts'
-import { createFolder, notWritable } from './folder.server.ts'
+import { createFolder, notWritable, writeAtomically } from './folder.server.ts'
 import { LEVEL_FOLDER } from './level.server.ts'
 
 export const IDENTITY_FILE = 'identity.key'
@@ -76,21 +76,6 @@ async function createIdentity(path: string, file: string, keys: IdentityKeys): P
     throw notWritable(path, thrown)
   }
   return bytes
-}
-
-/** After a power cut there is the whole file or none. The lock keeps others from doing the same. */
-async function writeAtomically(path: string, file: string, bytes: Uint8Array): Promise<void> {
-  const draft = `${file}.new`
-  {
-    await using handle = await open(draft, 'w', 0o600)
-    await handle.chmod(0o600) // a draft left by a crash may have been copied about
-    await handle.writeFile(bytes)
-    await handle.sync()
-  }
-  await rename(draft, file)
-  if (process.platform === 'win32') return // folders cannot be opened there, and need not be
-  await using folder = await open(path, 'r')
-  await folder.sync()
 }
 
 /** A database that was only created has an empty log and no table. */

@@ -26,12 +26,14 @@ export type Durability = 'sync' | 'fast'
 
 export interface Table {
   readonly datastore: Datastore
-  /** Set when the rows of an earlier run were damaged; the table is empty then. */
+  /** Set when the rows of an earlier run were damaged; the table has no more then than was taken over of them. */
   readonly damage?: {
     /** What is wrong, and where the damaged files are now. */
     readonly what: string
     readonly movedTo: string
     /** What of it is still readable. Not to be believed without a look. */
     rows(): AsyncIterable<Pair>
+    /** What is wanted of it was taken over. Until then every start finds the damage again. */
+    done(): Promise<void>
   }
 }
