@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Group, Member } from '../../src/peer/api.ts'
-import { MAX_FILE_NAME_BYTES, MAX_FILE_SILENCE_MS, MAX_FILES_PER_MEMBER } from '../../src/peer/cli/file-limits.ts'
+import type { ByteStream, Group, Member } from '../../src/peer/api.ts'
+import type { DiskSpace } from '../../src/peer/cli/file-folder.ts'
+import {
+  MAX_FILE_NAME_BYTES,
+  MAX_FILE_SILENCE_MS,
+  MAX_FILES_PER_MEMBER,
+  MIN_FREE_DISK_BYTES,
+  MIN_FREE_DISK_FILES
+} from '../../src/peer/cli/file-limits.ts'
 import { numberedName, safeFileName } from '../../src/peer/cli/file-name.ts'
 import { ProgressBoard } from '../../src/peer/cli/file-progress.ts'
 import { encodeFileMessage, FILE_STREAM, readFileAnswer, StreamReader } from '../../src/peer/cli/file-wire.ts'
@@ -29,14 +36,14 @@ class Desks extends Scope {
     return desks
   }
 
-  async desk(name: string, options: { takes?: boolean; maxBytes?: number } = {}) {
-    const { takes = true, ...limits } = options
+  async desk(name: string, options: { takes?: boolean; maxBytes?: number; diskSpace?: DiskSpace } = {}) {
+    const { takes = true, diskSpace, ...limits } = options
     const streamer = await this.world.streamer()
     const record = new Record()
     const drawn: string[][] = []
     const board = new ProgressBoard(record, lines => void drawn.push([...lines]), this.clock)
     const folder = join(this.#folder, `${name}'s files`)
-    const needs = { printer: record, board, clock: this.clock }
+    const needs = { printer: record, board, clock: this.clock, ...(diskSpace === undefined ? {} : { diskSpace }) }
     const files = this.own(new Files(needs, { folder: takes ? folder : undefined, ...limits }))
     const group = groupOf(streamer)
     files.serve(group)
@@ -134,6 +141,49 @@ describe('a file', () => {
     await assert.rejects(readFileAnswer(new StreamReader(stream)), { code: 'refused', message: /no space left/ })
     await eventually('it was printed', () => /no space left/.test(ben.record.error().message))
     assert.deepEqual(await listed(ben.folder), [])
+  })
+
+  it('is refused when those on their way need the space, until they are given up', async () => {
+    await using desks = await Desks.open()
+    const size = 1_000_000
+    const left = { bavail: MIN_FREE_DISK_BYTES + 1.5 * size, bsize: 1, files: 0, ffree: 0 }
+    const [evil, ben] = [await desks.world.streamer(), await desks.desk('ben', { diskSpace: async () => left })]
+    const begin = async (): Promise<ByteStream> => {
+      const stream = await evil.open(ben.streamer, FILE_STREAM)
+      await stream.write(encodeFileMessage({ name: 'half', size }))
+      return stream
+    }
+    const refused = async (stream: ByteStream): Promise<ByteStream> => {
+      await assert.rejects(readFileAnswer(new StreamReader(stream)), { code: 'refused', message: /no space left/ })
+      return stream
+    }
+    const both = await Promise.all([begin(), begin()])
+    const turnedAway = await Promise.race(both.map(refused))
+    await eventually('one was begun', async () => (await listed(ben.folder)).length === 1)
+    await refused(await begin())
+    for (const stream of both) if (stream !== turnedAway) stream.abort(new Error('enough'))
+    await eventually('it is gone', async () => (await listed(ben.folder)).length === 0)
+    await begin()
+    await eventually('there is room again', async () => (await listed(ben.folder)).length === 1)
+  })
+
+  it('is refused when the disk takes hardly another file', async () => {
+    await using desks = await Desks.open()
+    const left = { bavail: 2 * MIN_FREE_DISK_BYTES, bsize: 1, files: 1_000_000, ffree: MIN_FREE_DISK_FILES - 1 }
+    const [ana, ben] = [await desks.desk('ana'), await desks.desk('ben', { diskSpace: async () => left })]
+    const sending = ana.files.send(ana.group, ben.member, await desks.file('report.txt', 'short'))
+    await assert.rejects(sending, { code: 'refused', message: /no space left/ })
+  })
+
+  it('that a crash left behind is deleted, within the hour', async () => {
+    await using desks = await Desks.open()
+    const { folder } = await desks.desk('ben')
+    const path = join(folder, '.muster-0123456789abcdef.part')
+    await mkdir(folder)
+    await writeFile(path, 'half of it')
+    await utimes(path, 0, 0)
+    desks.clock.advance(3_600_000)
+    await eventually('it is gone', async () => (await listed(folder)).length === 0)
   })
 
   it('is given up when the other side falls silent', async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MusterError } from '../../shared/core/errors.ts'
-import { MAX_SAME_NAME, MIN_FREE_DISK_BYTES } from './file-limits.ts'
+import { MAX_SAME_NAME, MIN_FREE_DISK_BYTES, MIN_FREE_DISK_FILES } from './file-limits.ts'
 import { numberedName } from './file-name.ts'
 
 /** Of files that are being received. */
@@ -19,23 +19,86 @@ export interface PartialFile {
   discard(): Promise<void>
 }
 
-/**
- * Begins a file of `size` bytes, in a folder that is made when it is missing.
- * @throws MusterError `limit-reached` when the disk has not enough space.
- */
-export async function createPartialFile(folder: string, size: number): Promise<PartialFile> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const { bavail, bsize } = await statfs(folder)
-  if (bavail * bsize < size + MIN_FREE_DISK_BYTES) throw noSpace()
-  const path = join(folder, `.muster-${randomBytes(8).toString('hex')}.part`)
-  const handle = await open(path, 'wx', 0o600)
+/** What a disk has left: as `statfs` tells. */
+export type DiskSpace = (
+  folder: string
+) => Promise<{ readonly bavail: number; readonly bsize: number; readonly files: number; readonly ffree: number }>
+
+/** The folder where files go that members send. */
+export class FileFolder {
+  readonly #path: string
+  readonly #diskSpace: DiskSpace
+  /** Bytes that were promised to files on their way and are not written yet: the disk does not know of them. */
+  #promised = 0
+  readonly #partial = new Set<string>()
+
+  constructor(path: string, diskSpace: DiskSpace = folder => statfs(folder)) {
+    this.#path = path
+    this.#diskSpace = diskSpace
+  }
+
+  /**
+   * Begins a file of `size` bytes, and makes the folder when it is missing.
+   * @throws MusterError `limit-reached` when the disk has not enough space.
+   */
+  async begin(size: number): Promise<PartialFile> {
+    const folder = this.#path
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const { bavail, bsize, files, ffree } = await this.#diskSpace(folder)
+    // from here to the promise nothing is awaited: two that begin at once do not get the same space
+    if (bavail * bsize - this.#promised < size + MIN_FREE_DISK_BYTES) throw noSpace()
+    if (files > 0 && ffree < MIN_FREE_DISK_FILES) throw noSpace() // 0: a file system that counts none
+    this.#promised += size
+    let left = size
+    const written = (bytes: number): void => {
+      const counted = Math.min(bytes, left)
+      left -= counted
+      this.#promised -= counted
+    }
+    const path = join(folder, `.muster-${randomBytes(8).toString('hex')}.part`)
+    this.#partial.add(path)
+    const release = (): void => {
+      written(left)
+      this.#partial.delete(path)
+    }
+    try {
+      return partialFile(await open(path, 'wx', 0o600), { folder, path, written, release })
+    } catch (thrown) {
+      release()
+      throw thrown
+    }
+  }
+
+  /** Deletes what a crash left behind. */
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#path).catch(() => [])) {
+      const path = join(this.#path, name)
+      if (!PARTIAL.test(name) || this.#partial.has(path)) continue
+      if ((await stat(path)).mtimeMs < Date.now() - ABANDONED_MS) await rm(path, { force: true })
+    }
+  }
+}
+
+interface Place {
+  readonly folder: string
+  readonly path: string
+  written(bytes: number): void
+  /** Nothing more is written. */
+  release(): void
+}
+
+function partialFile(handle: FileHandle, { folder, path, written, release }: Place): PartialFile {
   let isOpen = true
   const close = async (): Promise<void> => {
+    release()
     if (isOpen) await handle.close()
     isOpen = false
   }
   return {
-    write: bytes => writeAll(handle, bytes),
+    async write(bytes) {
+      await writeAll(handle, bytes)
+      written(bytes.length)
+    },
     async keep(name) {
       await handle.sync()
       await close()
@@ -52,14 +115,6 @@ export async function createPartialFile(folder: string, size: number): Promise<P
       await close()
       await rm(path, { force: true })
     }
-  }
-}
-
-/** Deletes what a crash left behind. */
-export async function sweepFolder(folder: string): Promise<void> {
-  for (const name of await readdir(folder).catch(() => [])) {
-    const path = join(folder, name)
-    if (PARTIAL.test(name) && (await stat(path)).mtimeMs < Date.now() - ABANDONED_MS) await rm(path, { force: true })
   }
 }
 

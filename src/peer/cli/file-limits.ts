@@ -10,6 +10,8 @@ export const MAX_FILES_PER_MEMBER = 4
 export const MAX_INCOMING_FILES = 32
 /** Bytes of the disk that files leave free: identity and database live there too. */
 export const MIN_FREE_DISK_BYTES = 268_435_456
+/** Files (inodes) that may still be made on the disk below which none is taken: the database makes some, too. */
+export const MIN_FREE_DISK_FILES = 256
 /** Milliseconds a sender may be silent in the middle of a file; then it is given up. */
 export const MAX_FILE_SILENCE_MS = 60_000
 /** Longest name a file gets, in bytes of UTF-8: file systems take 255, and a number may come in. */

@@ -4,8 +4,9 @@ import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import { type Clock, systemClock } from '../../shared/core/clock.ts'
 import { asError, asMusterError, isMusterError, MusterError } from '../../shared/core/errors.ts'
+import type { Undo } from '../../shared/core/lifecycle.ts'
 import type { ByteStream, Group, Member } from '../api.ts'
-import { createPartialFile, isNoSpace, sweepFolder } from './file-folder.ts'
+import { type DiskSpace, FileFolder, isNoSpace } from './file-folder.ts'
 import * as limits from './file-limits.ts'
 import { safeFileName } from './file-name.ts'
 import type { ProgressBoard } from './file-progress.ts'
@@ -23,11 +24,14 @@ import type { Printer } from './printer.ts'
 import { shortId } from './shown.ts'
 
 const READ_BYTES = 262_144
+/** Milliseconds between two looks for what a crash left behind. */
+const SWEEP_MS = 3_600_000
 
 export interface FilesNeeds {
   readonly printer: Printer
   readonly board: ProgressBoard
   readonly clock?: Clock
+  readonly diskSpace?: DiskSpace
 }
 
 export interface FilesOptions {
@@ -39,20 +43,23 @@ export interface FilesOptions {
 /** Files to and from members, over raw streams. */
 export class Files {
   readonly #needs: FilesNeeds
-  readonly #folder: string | undefined
+  readonly #folder: FileFolder | undefined
   readonly #maxBytes: number
   readonly #clock: Clock
   /** Files on their way to us: by whom, and when they are dealt with. */
   readonly #incoming = new Map<ByteStream, Promise<void>>()
   /** Those of them that are being written to the disk. */
   readonly #saving = new Set<ByteStream>()
+  readonly #stopSweeping: Undo
 
   constructor(needs: FilesNeeds, { folder, maxBytes = limits.MAX_FILE_BYTES }: FilesOptions) {
     this.#needs = needs
-    this.#folder = folder
+    this.#folder = folder === undefined ? undefined : new FileFolder(folder, needs.diskSpace)
     this.#maxBytes = maxBytes
     this.#clock = needs.clock ?? systemClock
-    if (folder !== undefined) void sweepFolder(folder).catch(() => undefined) // the next start tries again
+    const sweep = (): void => void this.#folder?.sweep().catch(() => undefined) // the next time it may work
+    sweep()
+    this.#stopSweeping = this.#clock.every(SWEEP_MS, sweep)
   }
 
   /** Takes files that members of a group send. */
@@ -88,6 +95,7 @@ export class Files {
 
   /** Gives up what is being received, and waits until nothing of it is left. */
   async close(): Promise<void> {
+    this.#stopSweeping()
     for (const stream of this.#incoming.keys()) stream.abort(new MusterError('closed', 'this peer is closing'))
     await Promise.all(this.#incoming.values())
   }
@@ -132,7 +140,7 @@ export class Files {
   }
 
   /** Never rejects: what went wrong is printed here, and said to the sender. */
-  async #receive(stream: ByteStream, folder: string, member: string | undefined): Promise<void> {
+  async #receive(stream: ByteStream, folder: FileFolder, member: string | undefined): Promise<void> {
     const { printer } = this.#needs
     const { topic, peerId } = stream
     let shown = 'a file'
@@ -153,7 +161,7 @@ export class Files {
 
   async #receiveInto(
     stream: ByteStream,
-    folder: string,
+    folder: FileFolder,
     onHeader: (header: FileHeader) => void
   ): Promise<{ name: string; path: string; bytes: number }> {
     using watch = watchSilence(stream, this.#clock)
@@ -185,11 +193,11 @@ export class Files {
   async #save(
     { topic, peerId }: ByteStream,
     reader: StreamReader,
-    folder: string,
+    folder: FileFolder,
     { name, size }: FileHeader
   ): Promise<{ path: string; sha256: string }> {
     const safeName = safeFileName(name)
-    const file = await createPartialFile(folder, size).catch(rethrowDisk)
+    const file = await folder.begin(size).catch(rethrowDisk)
     const progress = this.#needs.board.start({ topic, peerId, name: safeName, totalBytes: size, direction: 'in' })
     try {
       const hash = createHash('sha256')
