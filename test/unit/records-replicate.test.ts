@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { PeerId } from '../../src/shared/core/address.ts'
+import { hexOf } from '../../src/shared/core/bytes.ts'
 import { ManualClock } from '../../src/shared/core/clock.ts'
 import { silentLog } from '../../src/shared/core/log.ts'
 import { createIdentity, unseal } from '../../src/shared/node/keys.ts'
 import type { Node } from '../../src/shared/node/port.ts'
+import type { Held } from '../../src/shared/records/book.ts'
+import { GREET_AGAIN_MS, REPUBLISH_BATCH } from '../../src/shared/records/limits.ts'
 import type { Lines } from '../../src/shared/records/lines.ts'
 import { type OwnRecord, OwnRecords } from '../../src/shared/records/own.ts'
 import { Replicator, type ReplicatorNeeds } from '../../src/shared/records/replicate.ts'
 import { Shelf } from '../../src/shared/records/shelf.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
+import { eventually } from '../support/eventually.ts'
 import { recordOf } from '../support/record-caller.ts'
 import { open } from '../support/record-world.ts'
 
@@ -66,3 +71,77 @@ describe('records that are said again', () => {
     assert.deepEqual(own.all(), [], 'they go when they expire')
   })
 })
+
+describe('those who connect', () => {
+  const RECORDS = 2_000
+
+  /** A node that holds much, and to which others connect. */
+  function holder() {
+    const rows = Array.from({ length: RECORDS }, (_, at): [string, Held] => {
+      const place = new Uint8Array(32)
+      new DataView(place.buffer).setUint32(0, at * 2_000_000)
+      return [hexOf(place), { place, expiresMs: Number.MAX_SAFE_INTEGER } as Held]
+    })
+    let connect: (event: { readonly peerId: PeerId }) => void = () => undefined
+    const counts = { ranked: 0, offers: 0 }
+    const node = {
+      peerId: author.peerId,
+      isConnected: () => true,
+      dht: {
+        closest() {
+          counts.ranked++
+          return []
+        }
+      },
+      on(_: string, listener: typeof connect) {
+        connect = listener
+        return () => undefined
+      }
+    }
+    const lines = {
+      async ask() {
+        counts.offers++
+        return { places: [] }
+      }
+    }
+    const { clock, replicator } = desk({
+      node: node as unknown as Node,
+      shelf: { rows: () => rows.values() } as unknown as Shelf,
+      lines: lines as unknown as Lines
+    })
+    replicator.start()
+    return { clock, counts, connect: (peerId: PeerId) => connect({ peerId }) }
+  }
+
+  it('again and again are offered what they should hold once, and a while later once more', async () => {
+    const { clock, counts, connect } = holder()
+    const { peerId } = await createIdentity()
+    for (let times = 0; times < 50; times++) {
+      connect(peerId)
+      clock.advance(100)
+      await turns(3)
+    }
+    await eventually('it was offered all', () => counts.offers === Math.ceil(RECORDS / REPUBLISH_BATCH))
+    clock.advance(GREET_AGAIN_MS / 2)
+    await turns(20)
+    assert.equal(counts.ranked, RECORDS)
+    clock.advance(GREET_AGAIN_MS)
+    await eventually('it may have lost them meanwhile', () => counts.ranked === 2 * RECORDS)
+  })
+
+  it('all at once leave everything else its turn', async () => {
+    const { clock, counts, connect } = holder()
+    for (let peers = 0; peers < 20; peers++) connect((await createIdentity()).peerId)
+    clock.advance(5_000)
+    let most = 0
+    for (let before = 0; counts.ranked < 20 * RECORDS; before = counts.ranked) {
+      await turns(1)
+      most = Math.max(most, counts.ranked - before)
+    }
+    assert.ok(most <= REPUBLISH_BATCH, `${most} in one turn`)
+  })
+})
+
+async function turns(count: number): Promise<void> {
+  for (let at = 0; at < count; at++) await new Promise<void>(resolve => setImmediate(resolve))
+}

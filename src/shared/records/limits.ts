@@ -81,6 +81,8 @@ export const MAX_REPUBLISHED_PER_TICK = 4_096
 export const REPUBLISH_BATCH = 256
 /** Records above which a newcomer is offered only those it stands closer to than this node: ranking costs 50 µs each. */
 export const MAX_RANKED_OFFERS = 2_000
+/** Milliseconds between two hand-overs to the same node, however often it connects. */
+export const GREET_AGAIN_MS = 30_000
 /** Newest records this node has read, so that it never reads an older one later. */
 export const MAX_REMEMBERED_READS = 4_096
 /** Records of its own one node may have. */

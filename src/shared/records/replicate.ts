@@ -5,12 +5,15 @@ import { asError, isMusterError } from '../core/errors.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import type { Log } from '../core/log.ts'
 import type { Random } from '../core/random.ts'
+import { Slots } from '../core/slots.ts'
 import type { Node } from '../node/port.ts'
 import { compareDistance, type Position, positionOf } from '../node/position.ts'
+import { nextTurn } from '../node/turn.ts'
 import type { RecordFrame } from '../wire/record.ts'
 import type { Held } from './book.ts'
 import * as limits from './limits.ts'
 import type { Lines } from './lines.ts'
+import { Meetings } from './meetings.ts'
 import type { OwnRecord, OwnRecords } from './own.ts'
 import type { SignedRecord } from './record.ts'
 import type { Shelf } from './shelf.ts'
@@ -31,9 +34,6 @@ export interface ReplicatorNeeds {
   renew(own: OwnRecord): Promise<void>
 }
 
-/** Milliseconds until a node that was just met is offered what it should hold; at random in between, so that not all holders do. */
-const MEETING_PAUSE_MS = { from: 1_000, to: 5_000 } as const
-
 /**
  * Keeps records alive at the nodes closest to them. Owners say theirs again at a third of the validity; holders say what
  * nobody said for an hour (Kademlia, §2.5), and offer what they hold to whoever comes closer than they are.
@@ -41,6 +41,7 @@ const MEETING_PAUSE_MS = { from: 1_000, to: 5_000 } as const
 export class Replicator {
   readonly #needs: ReplicatorNeeds
   readonly #signal: AbortSignal
+  readonly #ranking = new Slots(1)
   #isTicking = false
 
   constructor(needs: ReplicatorNeeds, signal: AbortSignal) {
@@ -50,15 +51,10 @@ export class Replicator {
 
   start(): Undo {
     const { clock, node, random, log } = this.#needs
-    const greet = (peerId: PeerId): void => {
-      this.#greet(peerId).catch(err => log.error({ err, peerId }, 'records could not be offered'))
-    }
+    const meetings = new Meetings({ clock, random, log, greet: peerId => this.#greet(peerId) })
     const undo = [
       clock.every(limits.REPUBLISH_TICK_MS, () => void this.tick()),
-      node.on('connect', ({ peerId }) => {
-        const { from, to } = MEETING_PAUSE_MS
-        clock.after(Math.round(from + random() * (to - from)), () => greet(peerId))
-      })
+      node.on('connect', ({ peerId }) => meetings.met(peerId))
     ]
     return () => {
       for (const step of undo) step()
@@ -146,9 +142,13 @@ export class Replicator {
     // with many, only what it stands closer to than this node, which is as good as always offered by some holder
     const ours = held.length > limits.MAX_RANKED_OFFERS ? positionOf(node.peerId) : undefined
     for (let at = 0; at < held.length; at += limits.REPUBLISH_BATCH) {
-      const records = held.slice(at, at + limits.REPUBLISH_BATCH).filter(({ place }) => {
-        const last = ours ?? this.#farthest(place)
-        return last === undefined || compareDistance(place, theirs, last) <= 0
+      const batch = held.slice(at, at + limits.REPUBLISH_BATCH)
+      const records = await this.#ranking.run(async () => {
+        await nextTurn() // however many come at once, everything else has its turn in between
+        return batch.filter(({ place }) => {
+          const last = ours ?? this.#farthest(place)
+          return last === undefined || compareDistance(place, theirs, last) <= 0
+        })
       })
       if (!(await this.#offer({ peerId, addresses: [] }, records))) return
     }
