@@ -83,6 +83,8 @@ export const REPUBLISH_BATCH = 256
 export const MAX_RANKED_OFFERS = 2_000
 /** Milliseconds between two hand-overs to the same node, however often it connects. */
 export const GREET_AGAIN_MS = 30_000
+/** Repairs, the stores that a read leads to, under way and waiting. */
+export const MAX_REPAIRS = 200
 /** Newest records this node has read, so that it never reads an older one later. */
 export const MAX_REMEMBERED_READS = 4_096
 /** Records of its own one node may have. */

@@ -1,4 +1,5 @@
 import type { PeerId } from '../core/address.ts'
+import { hexOf } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { asMusterError, isMusterError, MusterError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
@@ -46,6 +47,8 @@ export class Reader {
   readonly #needs: ReaderNeeds
   readonly #signal: AbortSignal
   readonly #repairs = new Slots(PARALLEL_REPAIRS)
+  /** Those under way or waiting, by node and place. */
+  readonly #repairing = new Set<string>()
 
   /** Repairs end with `signal`. */
   constructor(needs: ReaderNeeds, signal: AbortSignal) {
@@ -104,14 +107,21 @@ export class Reader {
     return { record: best, holders, answers }
   }
 
-  /** Nodes that should hold a record and gave an older one, or none, get it; nobody waits for that. */
-  #repair({ envelope, expiresMs }: SignedRecord, frontier: Frontier, stale: readonly PeerId[]): void {
+  /**
+   * Nodes that should hold a record and gave an older one, or none, get it; nobody waits for that. Where one does not take
+   * it, or too much waits already, the next read or the next republishing tries again.
+   */
+  #repair({ envelope, expiresMs, place }: SignedRecord, frontier: Frontier, stale: readonly PeerId[]): void {
     const { lines, clock } = this.#needs
     if (expiresMs <= clock.now()) return
     for (const target of frontier.closest().filter(({ peerId }) => stale.includes(peerId))) {
+      const repair = `${target.peerId} ${hexOf(place)}`
+      if (this.#repairing.has(repair) || this.#repairing.size >= limits.MAX_REPAIRS) continue
+      this.#repairing.add(repair)
       this.#repairs
         .run(() => lines.ask(target, 'store', { envelope }, this.#signal), this.#signal)
-        .catch(() => undefined) // the next read, or the next republishing, tries again
+        .catch(() => undefined)
+        .finally(() => this.#repairing.delete(repair))
     }
   }
 }
