@@ -39,3 +39,30 @@ it('whom we hung up on is not dialled again to see whether it lives', { timeout:
   await ana.connect(placeOf(left))
   await eventually('it is back in the table', () => ana.dht.size === 1, { withinMs: 20_000 })
 })
+
+it('whoever waits for a routing table that stays empty leaves nothing behind', { timeout: 60_000 }, async t => {
+  await using scope = new Scope()
+  const { dht } = await ourNode(scope)
+  await assert.rejects(dht.ready({ signal: AbortSignal.timeout(500) })) // it runs by then
+  let listeners = 0
+  const { addEventListener, removeEventListener } = EventTarget.prototype
+  t.mock.method(EventTarget.prototype, 'addEventListener', function (this: EventTarget, ...args: Listening) {
+    if (args[0] === 'peer:add') listeners++
+    addEventListener.apply(this, args)
+  })
+  t.mock.method(EventTarget.prototype, 'removeEventListener', function (this: EventTarget, ...args: Listening) {
+    if (args[0] === 'peer:add') listeners--
+    removeEventListener.apply(this, args)
+  })
+  for (let times = 0; times < 20; times++) {
+    const controller = new AbortController()
+    const waiting = assert.rejects(dht.ready({ signal: controller.signal }))
+    await new Promise<void>(resolve => setImmediate(resolve))
+    assert.equal(listeners, 1, 'one waits')
+    controller.abort()
+    await waiting
+  }
+  assert.equal(listeners, 0)
+})
+
+type Listening = [type: string, listener: EventListener]

@@ -61,6 +61,7 @@ interface KadInternals {
     remove(id: Libp2pPeerId): Promise<void>
     readonly kb: { toIterable(): Iterable<{ readonly peerId: Libp2pPeerId }> }
     addEventListener(type: 'peer:add' | 'peer:remove', listener: () => void): void
+    removeEventListener(type: 'peer:add', listener: () => void): void
     closestPeers(key: Uint8Array, options: { count: number }): Libp2pPeerId[]
   }
   readonly providers: {
@@ -197,9 +198,15 @@ class KadDht implements RunningDht {
 
   async ready(options: WaitOptions = {}): Promise<void> {
     if (this.size > 0 || this.#init.mayBeAlone) return
-    const added = new Promise<void>(resolve => this.#kad.routingTable.addEventListener('peer:add', () => resolve()))
-    if (this.size > 0) return
-    await (options.signal === undefined ? added : raceSignal(added, options.signal))
+    const { routingTable } = this.#kad
+    const { promise: added, resolve } = Promise.withResolvers<void>()
+    const onAdd = (): void => resolve()
+    routingTable.addEventListener('peer:add', onAdd)
+    try {
+      await (options.signal === undefined ? added : raceSignal(added, options.signal))
+    } finally {
+      routingTable.removeEventListener('peer:add', onAdd)
+    }
   }
 
   async answers(options: WaitOptions = {}): Promise<boolean> {
