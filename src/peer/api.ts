@@ -256,6 +256,7 @@ export interface Peer extends Closable, Subscribable<PeerEvents> {
   connect(address: string, options?: WaitOptions): Promise<PeerId>
   /**
    * Gives up a way into the network: the address is not dialled any more, and its connection is closed. Members stay.
+   * It is a node of the DHT all the same, and may connect to this one.
    * @throws MusterError `address-invalid`; `unreachable` when it is none of those that are kept.
    */
   disconnect(address: string): Promise<void>

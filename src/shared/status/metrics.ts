@@ -116,7 +116,7 @@ export const METRICS = {
   muster_dht_requests_refused_total: {
     type: 'counter',
     unit: 'count',
-    help: 'DHT requests of others that broke a limit.',
+    help: 'DHT requests, and answers to ours, that broke a limit.',
     labels: { reason: ['frame', 'rate', 'addresses'] }
   },
   muster_dht_table_size: {
