@@ -12,7 +12,6 @@ import type { AddressManager, ConnectionManager, Registrar } from '@libp2p/inter
 import { kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Ping } from '@libp2p/ping'
-import type { Multiaddr } from '@multiformats/multiaddr'
 import { Key } from 'interface-datastore'
 import { CID } from 'multiformats/cid'
 import type { PeerAddress, PeerId } from '../core/address.ts'
@@ -22,6 +21,7 @@ import { Slots } from '../core/slots.ts'
 import { AddressBook } from './address-book.ts'
 import { cappedPeerStore, type DhtRefusal, forgivingPeerStore, meteredAnswers, meteredRegistrar } from './dht-guard.ts'
 import type { GuardedRows } from './dht-rows.ts'
+import type { KadEvent, KadInternals } from './kad-internals.ts'
 import { MAX_ADDRESSES_PER_PEER, MAX_PARALLEL_PROVIDES, PING_TIMEOUT_MS } from './limits.ts'
 import type { Dht, DhtCounts, WaitOptions } from './port.ts'
 import { closestTo, type Position } from './position.ts'
@@ -50,50 +50,6 @@ export interface DhtInit {
   readonly mayBeAlone: boolean
   readonly now: () => number
   readonly onRefusal: (why: DhtRefusal) => void
-}
-
-/** What kad-dht keeps to itself and we need; the versions are pinned. */
-interface KadInternals {
-  readonly protocol: string
-  readonly components: { readonly peerStore: PeerStore }
-  readonly routingTable: {
-    readonly size: number
-    remove(id: Libp2pPeerId): Promise<void>
-    readonly kb: { toIterable(): Iterable<{ readonly peerId: Libp2pPeerId }> }
-    addEventListener(type: 'peer:add' | 'peer:remove', listener: () => void): void
-    removeEventListener(type: 'peer:add', listener: () => void): void
-    closestPeers(key: Uint8Array, options: { count: number }): Libp2pPeerId[]
-  }
-  readonly providers: {
-    getProviders(key: CID): Promise<Libp2pPeerId[]>
-    removeProvider(key: CID, id: Libp2pPeerId): Promise<void>
-  }
-  readonly network: { sendRequest(to: Libp2pPeerId, message: object, options: object): AsyncIterable<KadEvent> }
-  readonly queryManager: {
-    run(
-      key: Uint8Array,
-      query: (context: { peer: { id: Libp2pPeerId }; signal: AbortSignal; path: unknown }) => AsyncIterable<KadEvent>,
-      options: object
-    ): AsyncIterable<KadEvent>
-  }
-  provide(key: CID, options: object): AsyncIterable<KadEvent>
-  cancelReprovide(key: CID): Promise<void>
-  onPeerConnect(peer: { id: Libp2pPeerId; multiaddrs: unknown[] }): Promise<void>
-  addEventListener(
-    type: 'peer',
-    listener: (event: CustomEvent<{ id: Libp2pPeerId; multiaddrs: Multiaddr[] }>) => void
-  ): void
-  start(): Promise<void>
-  stop(): Promise<void>
-}
-interface KadEvent {
-  readonly name: string
-  readonly messageName?: string
-  readonly from?: Libp2pPeerId
-  readonly providers?: ReadonlyArray<{
-    readonly id: Libp2pPeerId
-    readonly multiaddrs: ReadonlyArray<{ toString(): string }>
-  }>
 }
 
 /** A running kad-dht behind the {@link Dht} port. */
