@@ -437,6 +437,7 @@ describe('standard input without a terminal', () => {
     await reading
     assert.deepEqual(lines, ['one'])
     assert.ok(input.destroyed)
+    await readLines(new PassThrough(), take, assert.fail, controller.signal) // it had ended before
   })
 
   it('may be empty', async () => {

@@ -8,6 +8,17 @@ import { gate, LOBBY, World } from '../support/messaging-world.ts'
 
 const address = '/ip4/10.9.9.9/tcp/4001'
 
+/** Two members, the second of which takes each message until the gate opens. */
+async function slowTalkers(world: World) {
+  const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
+  const slow = gate()
+  bob.deliver = async message => {
+    bob.heard.push(message)
+    await slow.opened
+  }
+  return { ana, bob, slow }
+}
+
 describe('a send that may wait', () => {
   it('arrives when the member is back, in the order of the calls; one that may not says so at once', async () => {
     const clock = new ManualClock()
@@ -154,12 +165,7 @@ describe('what is sent again after the connection broke', () => {
 
   it('is delivered once by a member that leaves and comes back while its application is busy', async () => {
     await using world = new World()
-    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
-    const slow = gate()
-    bob.deliver = async message => {
-      bob.heard.push(message)
-      await slow.opened
-    }
+    const { ana, bob, slow } = await slowTalkers(world)
     const sends = [1, 2].map(value => ana.send(bob, value, { waitMs: 30_000 }))
     await eventually('the first one is with the application', () => bob.heard.length === 1)
     bob.topics.delete(LOBBY.id)
@@ -180,12 +186,7 @@ describe('what is sent again after the connection broke', () => {
 
   it('is not delivered any more by a member that left after the connection broke', async () => {
     await using world = new World()
-    const [ana, bob] = [await world.talker({ clock: new ManualClock() }), await world.talker()]
-    const slow = gate()
-    bob.deliver = async message => {
-      bob.heard.push(message)
-      await slow.opened
-    }
+    const { ana, bob, slow } = await slowTalkers(world)
     for (const value of [1, 2]) ana.send(bob, value, { waitMs: 30_000 }).catch(() => undefined)
     await eventually('the first one is with the application', () => bob.heard.length === 1)
     await world.network.kill(ana.node)

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import type { MusterError } from '../../shared/core/errors.ts'
@@ -43,8 +44,7 @@ export async function readLines(
     held = []
     isSkipping = true
   }
-  const onAbort = (): void => void input.destroy()
-  signal.addEventListener('abort', onAbort, { once: true })
+  using _ending = addAbortListener(signal, () => void input.destroy())
   for await (const chunk of untilBroken(input)) {
     let rest = chunk
     for (let at = rest.indexOf(LINE_FEED); at >= 0; at = rest.indexOf(LINE_FEED)) {
@@ -55,7 +55,6 @@ export async function readLines(
     }
     take(rest)
   }
-  signal.removeEventListener('abort', onAbort)
   if (heldBytes > 0 && !signal.aborted) await end()
 }
 
