@@ -103,6 +103,27 @@ export function channelContract(make: () => Promise<NodeHarness>): void {
       assert.deepEqual(await got.promise, ['first', 'last'])
     })
 
+    it('closes one half: the other side reads to the end, and is heard until it closes its own', TEST, async () => {
+      await using net = await make()
+      const [ana, bob] = await connected(net)
+      const served = Promise.withResolvers<Channel>()
+      bob.handle(PROTOCOL, HANDLING, async far => {
+        const got = (await Array.fromAsync(far.frames)).map(text)
+        await far.send(bytes(`got ${got}`))
+        served.resolve(far)
+      })
+      const channel = await ana.open(bob.peerId, PROTOCOL, { ...LIMITS, first: [bytes('first')] })
+      await channel.send(bytes('last'))
+      await channel.end()
+      await rejectsWith('closed', channel.send(bytes('too late')))
+      const answers = Array.fromAsync(channel.frames)
+      const theirs = await served.promise
+      assert.deepEqual([channel.signal.aborted, theirs.signal.aborted], [false, false])
+      await theirs.end()
+      assert.deepEqual((await answers).map(text), ['got first,last'])
+      await eventually('both ends are done with', () => channel.signal.aborted && theirs.signal.aborted)
+    })
+
     it('carries a frame of 1 MiB unchanged', TEST, async () => {
       await using net = await make()
       const [ana, bob] = await connected(net)

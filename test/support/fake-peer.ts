@@ -115,7 +115,7 @@ export class Village implements Closable {
   }
 
   close(): Promise<void> {
-    return this.#scope.close()
+    return this.#close(this.#scope)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -171,7 +171,7 @@ export class Village implements Closable {
     const supervisor = scope.own(this.#supervisor(node, bootstrap))
     scope.defer(supervisor.on('up', ({ peerId }) => void roster.follow(peerId)))
     await this.#gossip(scope, node, roster, store, clock, keep)
-    return { node, roster, address, kill: () => this.#kill(node, scope), close: () => scope.close() }
+    return { node, roster, address, kill: () => this.#kill(node, scope), close: () => this.#close(scope) }
   }
 
   async peer(options: FakePeerOptions = {}): Promise<FakePeer> {
@@ -274,8 +274,19 @@ export class Village implements Closable {
       sees: (topicName = 'lobby') => (groups.get(topicName)?.members() ?? []).map(({ peerId }) => peerId).sort(),
       told: (topicName = 'lobby') => told.get(topicName) ?? [],
       kill: () => this.#kill(node, scope),
-      close: () => scope.close()
+      close: () => this.#close(scope)
     }
+  }
+
+  /** Closes while time passes: what is said last has to arrive. */
+  async #close(scope: Scope): Promise<void> {
+    let isClosed = false
+    const closing = scope.close().finally(() => {
+      isClosed = true
+    })
+    closing.catch(() => undefined) // it is awaited once time has passed
+    for (await this.network.settle(); !isClosed; await this.pass(20));
+    await closing
   }
 
   #clockWith(skewMs: number | (() => number)): Clock {

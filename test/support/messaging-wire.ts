@@ -44,6 +44,10 @@ export class WireEnd implements Channel {
     }
   }
 
+  end(): Promise<void> {
+    throw new Error('nobody closes one half here')
+  }
+
   async close(): Promise<void> {
     this.#isEnding = true
     this.arrive(0)
@@ -72,7 +76,7 @@ export class WireEnd implements Channel {
   arrive(count: number): void {
     this.other?.take(this.underWay.splice(0, count))
     for (const resolve of this.#room.splice(0)) resolve()
-    if (this.#isEnding && this.underWay.length === 0) this.other?.end()
+    if (this.#isEnding && this.underWay.length === 0) this.other?.takeEnd()
   }
 
   take(frames: readonly Uint8Array[]): void {
@@ -81,7 +85,7 @@ export class WireEnd implements Channel {
     this.#wake?.()
   }
 
-  end(): void {
+  takeEnd(): void {
     this.#hasEnded = true
     this.#wake?.()
   }

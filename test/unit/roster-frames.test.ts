@@ -7,11 +7,13 @@ import { topicOf } from '../../src/shared/core/topic.ts'
 import { FakeNetwork } from '../../src/shared/node/fake.ts'
 import { unseal } from '../../src/shared/node/keys.ts'
 import type { Channel } from '../../src/shared/node/port.ts'
-import { MAX_TOPICS } from '../../src/shared/roster/limits.ts'
+import { MAX_TOPICS, TOPIC_CLOSE_MS } from '../../src/shared/roster/limits.ts'
 import { openRecord } from '../../src/shared/roster/record.ts'
 import { createRoster } from '../../src/shared/roster/roster.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, type TopicFrame, topicFrameCodec } from '../../src/shared/wire/topic.ts'
 import { eventually } from '../support/eventually.ts'
+
+const lobby = await topicOf('lobby')
 
 /** A bootstrap's roster, and a stranger with a bare topic stream to it. */
 async function bareLink(scope: Scope, clock: ManualClock, first: TopicFrame): Promise<Channel> {
@@ -56,12 +58,57 @@ it(`a stream watches at most ${MAX_TOPICS} topics`, async () => {
   assert.equal(last?.refusal?.code, 'limit-reached')
 })
 
+/** A member's roster, and a neighbour that said HELLO over a bare topic stream. */
+async function memberAndNeighbour(scope: Scope, clock: ManualClock) {
+  const network = new FakeNetwork()
+  const node = scope.own(await network.createNode({ answersAlone: true }))
+  const roster = scope.own(await createRoster({ node, unseal, clock }))
+  await roster.enter(lobby, 'ana')
+  const neighbour = scope.own(await network.createNode())
+  await neighbour.connect({ peerId: node.peerId, addresses: node.addresses })
+  const channel = await neighbour.open(node.peerId, TOPIC_PROTOCOL, {
+    first: [topicFrameCodec.encode({ hello: { topic: lobby.key } })],
+    maxFrameBytes: MAX_TOPIC_FRAME_BYTES
+  })
+  const frames = channel.frames[Symbol.asyncIterator]()
+  assert.ok(topicFrameCodec.decode((await frames.next()).value).members !== undefined)
+  return { network, roster, channel, frames }
+}
+
+it('a roster that is closed waits until its neighbours have read what it said', async () => {
+  await using scope = new Scope()
+  const { network, roster, channel, frames } = await memberAndNeighbour(scope, new ManualClock())
+  await roster.exit(lobby.id, [])
+  let isClosed = false
+  const closing = roster.close().then(() => {
+    isClosed = true
+  })
+  await network.settle()
+  assert.equal(isClosed, false)
+  assert.ok(topicFrameCodec.decode((await frames.next()).value).update !== undefined)
+  assert.equal((await frames.next()).done, true)
+  await network.settle()
+  assert.equal(isClosed, false)
+  await channel.close()
+  await closing
+})
+
+it('a roster that is closed does not wait long for a neighbour that does not read', async () => {
+  await using scope = new Scope()
+  const clock = new ManualClock()
+  const { network, roster, channel } = await memberAndNeighbour(scope, clock)
+  const closing = roster.close()
+  await network.settle()
+  clock.advance(TOPIC_CLOSE_MS)
+  await closing
+  await eventually('the stream is done with', () => channel.signal.aborted)
+})
+
 it('whoever asks for a topic that was just left hears the goodbye before the refusal', async () => {
   await using scope = new Scope()
   const network = new FakeNetwork()
   const node = scope.own(await network.createNode({ answersAlone: true }))
   const roster = scope.own(await createRoster({ node, unseal }))
-  const lobby = await topicOf('lobby')
   await roster.enter(lobby, 'ana')
   const neighbour = scope.own(await network.createNode())
   await neighbour.connect({ peerId: node.peerId, addresses: node.addresses })

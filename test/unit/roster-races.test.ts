@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import type { PeerId } from '../../src/shared/core/address.ts'
 import { MusterError } from '../../src/shared/core/errors.ts'
 import { topicOf } from '../../src/shared/core/topic.ts'
 import { FakeNode } from '../../src/shared/node/fake-node.ts'
 import {
+  GOODBYE_GRACE_MS,
   HELLO_TIMEOUT_MS,
   MAX_TOPIC_STREAMS_PER_CONNECTION,
   RECORD_VALIDITY_MS
@@ -13,9 +15,13 @@ import { OwnRecords } from '../../src/shared/roster/own.ts'
 import { peekRecord } from '../../src/shared/roster/record.ts'
 import type { RosterMetrics } from '../../src/shared/roster/roster.ts'
 import { RosterRows } from '../../src/shared/roster/rows.ts'
+import { Suspects } from '../../src/shared/roster/suspects.ts'
+import { RosterTable } from '../../src/shared/roster/table.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
+import { EventClock } from '../support/event-clock.ts'
 import { type FakePeer, Village } from '../support/fake-peer.ts'
+import { madeUpRecord } from '../support/fake-stranger.ts'
 
 const lobby = await topicOf('lobby')
 
@@ -47,6 +53,43 @@ describe('own records', () => {
     assert.equal(own.get(lobby.id), undefined)
     assert.equal(own.farewell(lobby.id), goodbye)
   })
+
+  it('are told to whoever asks while the goodbye is being signed', async () => {
+    await using village = new Village()
+    const seal = async (_domain: string, payload: Uint8Array): Promise<Uint8Array> => payload
+    const own = new OwnRecords({ peerId: 'self', addresses: [], seal }, village.clock, RECORD_VALIDITY_MS)
+    await own.enter(lobby.key, undefined)
+    const leaving = own.leave(lobby.id)
+    const lastWord = own.lastWord(lobby.id)
+    assert.equal(await lastWord, await leaving)
+    assert.ok((await lastWord)?.left)
+  })
+})
+
+it('a member that is not to be reached is lost after what came while we were busy was read', async () => {
+  const clock = new EventClock()
+  const table = new RosterTable()
+  const member = { ...peekRecord(await madeUpRecord(new Village(), 'bob')), left: false }
+  table.apply(member, { kind: 'direct' })
+  const order: string[] = []
+  const lost = Promise.withResolvers<void>()
+  const suspects = new Suspects({
+    node: { isConnected: () => false, connect: () => Promise.reject(new MusterError('unreachable')) },
+    table,
+    clock,
+    signal: new AbortController().signal,
+    greet: () => Promise.resolve(),
+    lose: () => {
+      order.push('lost')
+      lost.resolve()
+    }
+  })
+  suspects.check(member.peerId)
+  await setImmediate()
+  setImmediate().then(() => order.push('read'))
+  clock.advanceTo(clock.now() + GOODBYE_GRACE_MS)
+  await lost.promise
+  assert.deepEqual(order, ['read', 'lost'])
 })
 
 describe('a roster', () => {

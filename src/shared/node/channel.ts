@@ -101,20 +101,17 @@ export class StreamChannel implements Channel {
     return this.#room.promise
   }
 
-  async close(): Promise<void> {
-    this.#isClosing = true
-    this.#flush()
-    await this.#written()
-    if (this.signal.aborted) return
-    try {
-      // a stream whose end the other side reads together with the proposal is reset, and what was sent be lost
-      await raceSignal(this.#agreed.promise, AbortSignal.any([this.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]))
-      await raceSignal(this.#stream.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) }), this.signal)
+  end(): Promise<void> {
+    return this.#orAbort(() => this.#endHalf())
+  }
+
+  close(): Promise<void> {
+    return this.#orAbort(async () => {
+      await this.#endHalf()
+      if (this.signal.aborted) return
       await this.#stream.closeRead?.({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) })
       this.#finish(new MusterError('closed'))
-    } catch (thrown) {
-      if (!this.signal.aborted) this.abort(asMusterError(thrown, 'closed'))
-    }
+    })
   }
 
   abort(reason: Error): void {
@@ -128,6 +125,24 @@ export class StreamChannel implements Channel {
   /** Sends bytes as they are, ahead of all frames. */
   sendOpening(bytes: Uint8Array): void {
     this.#stream.send(bytes)
+  }
+
+  async #orAbort(closing: () => Promise<void>): Promise<void> {
+    try {
+      await closing()
+    } catch (thrown) {
+      if (!this.signal.aborted) this.abort(asMusterError(thrown, 'closed'))
+    }
+  }
+
+  async #endHalf(): Promise<void> {
+    this.#isClosing = true
+    this.#flush()
+    await this.#written()
+    if (this.signal.aborted) return
+    // a stream whose end the other side reads together with the proposal is reset, and what was sent be lost
+    await raceSignal(this.#agreed.promise, AbortSignal.any([this.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]))
+    await raceSignal(this.#stream.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT_MS) }), this.signal)
   }
 
   #flushAfterThisTurn(): void {

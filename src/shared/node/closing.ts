@@ -18,3 +18,23 @@ export async function closeWithin(channel: Channel, ms: number, clock: Clock): P
     stop()
   }
 }
+
+/**
+ * Closes our half, and waits up to `ms` until the other side, having read to its end, closed its own; the channel is to be
+ * read meanwhile. What was sent on a connection that is closed next is lost otherwise, where the other side was busy for a
+ * moment. A channel that did not even take it is reset. Never rejects.
+ */
+export async function endWithin(channel: Channel, ms: number, clock: Clock): Promise<void> {
+  let hasLeft = false
+  const stopped = Promise.withResolvers<void>()
+  const stop = clock.after(ms, () => stopped.resolve())
+  if (channel.signal.aborted) stopped.resolve()
+  channel.signal.addEventListener('abort', () => stopped.resolve(), { once: true })
+  void channel.end().then(() => {
+    hasLeft = true
+  })
+  await stopped.promise
+  stop()
+  if (hasLeft) await channel.close()
+  else channel.abort(new MusterError('closed', 'the stream was closed'))
+}

@@ -34,7 +34,10 @@ export class FakeChannel implements Channel {
   readonly #inbox: Uint8Array[] = []
   readonly #senders: Turn[] = []
   #underWayBytes = 0
+  #hasEnded = false
   #hasRemoteEnded = false
+  /** The other side reads nothing any more. */
+  #isUnread = false
   #wake: (() => void) | undefined
   #failure: MusterError | undefined
 
@@ -60,7 +63,8 @@ export class FakeChannel implements Channel {
 
   async send(frame: Uint8Array): Promise<void> {
     if (this.signal.aborted) throw this.signal.reason
-    if (this.#hasRemoteEnded) throw new MusterError('closed', 'the other side closed the channel')
+    if (this.#isUnread) throw new MusterError('closed', 'the other side closed the channel')
+    if (this.#hasEnded) throw new MusterError('closed', 'the channel is being closed')
     if (frame.length > this.#maxFrameBytes) {
       throw new MusterError('too-large', `a frame of ${frame.length} bytes; at most ${this.#maxFrameBytes}`)
     }
@@ -72,10 +76,18 @@ export class FakeChannel implements Channel {
     }
   }
 
+  async end(): Promise<void> {
+    if (this.signal.aborted || this.#hasEnded) return
+    this.#hasEnded = true
+    this.#carry(() => this.other?.receiveEnd(false))
+    for (const sender of this.#senders.splice(0)) sender.resolve() // those frames are on their way already
+    this.#finishWhenRead()
+  }
+
   async close(): Promise<void> {
     if (this.signal.aborted) return
-    this.#carry(() => this.other?.receiveEnd())
-    for (const sender of this.#senders.splice(0)) sender.resolve() // those frames are on their way already
+    this.#carry(() => this.other?.receiveEnd(true))
+    for (const sender of this.#senders.splice(0)) sender.resolve()
     this.#finish(new MusterError('closed', 'the channel was closed'))
   }
 
@@ -103,20 +115,36 @@ export class FakeChannel implements Channel {
     this.#wake?.()
   }
 
-  /** The other side closed; what arrived before can still be read. */
-  receiveEnd(): void {
+  /** The other side closed its half, or both; what arrived before can still be read. */
+  receiveEnd(isBoth: boolean): void {
     if (this.signal.aborted) return
     this.#hasRemoteEnded = true
-    for (const sender of this.#senders.splice(0)) {
-      sender.reject(new MusterError('closed', 'the other side closed the channel'))
-    }
-    if (this.#inbox.length === 0) this.#finish(new MusterError('closed', 'the other side closed the channel'))
+    if (isBoth) this.#giveUpSending()
+    this.#finishWhenRead()
     this.#wake?.()
   }
 
   /** The channel broke: nothing of it is left. A channel the other side closed before stays readable. */
   fail(reason: MusterError): void {
-    if (!this.signal.aborted && !this.#hasRemoteEnded) this.#break(reason)
+    if (this.signal.aborted) return
+    if (!this.#hasRemoteEnded) {
+      this.#break(reason)
+      return
+    }
+    this.#giveUpSending()
+    this.#finishWhenRead()
+  }
+
+  #giveUpSending(): void {
+    this.#isUnread = true
+    for (const sender of this.#senders.splice(0)) {
+      sender.reject(new MusterError('closed', 'the other side closed the channel'))
+    }
+  }
+
+  #finishWhenRead(): void {
+    const isOver = this.#hasRemoteEnded && (this.#isUnread || this.#hasEnded) && this.#inbox.length === 0
+    if (isOver && !this.signal.aborted) this.#finish(new MusterError('closed', 'the other side closed the channel'))
   }
 
   #break(reason: MusterError): void {
@@ -145,9 +173,7 @@ export class FakeChannel implements Channel {
         const batch = this.#inbox.splice(0)
         const bytes = batch.reduce((sum, frame) => sum + costOf(frame), 0)
         this.#carry(() => this.other?.taken(bytes))
-        if (this.#hasRemoteEnded && !this.signal.aborted) {
-          this.#finish(new MusterError('closed', 'the other side closed the channel'))
-        }
+        this.#finishWhenRead()
         yield batch
         continue
       }

@@ -72,6 +72,8 @@ export interface Channel {
   readonly batches: AsyncIterable<readonly Uint8Array[]>
   /** The frames of `batches` one by one: iterate one of the two. For a few frames; each costs a turn of its own. */
   readonly frames: AsyncIterable<Uint8Array>
+  /** Sends what is buffered, then closes our half: the other side reads to the end, and what it still says can be read. */
+  end(): Promise<void>
   /** Sends what is buffered, then closes both halves. */
   close(): Promise<void>
   /** Drops everything at once and resets the stream. */

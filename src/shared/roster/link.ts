@@ -2,7 +2,7 @@ import type { PeerId } from '../core/address.ts'
 import type { Clock } from '../core/clock.ts'
 import { MusterError } from '../core/errors.ts'
 import type { TopicId } from '../core/topic.ts'
-import { closeWithin } from '../node/closing.ts'
+import { endWithin } from '../node/closing.ts'
 import type { Channel } from '../node/port.ts'
 import { type TopicFrame, topicFrameCodec } from '../wire/topic.ts'
 import {
@@ -112,9 +112,9 @@ export class Link {
     this.trusted.delete(topicId)
   }
 
-  /** Ends the stream after what was said has left; a neighbour that does not read is not waited for. Never rejects. */
+  /** Ends the stream once the neighbour has read what was said; one that does not read is not waited for. Never rejects. */
   close(clock: Clock): Promise<void> {
-    return closeWithin(this.channel, TOPIC_CLOSE_MS, clock)
+    return endWithin(this.channel, TOPIC_CLOSE_MS, clock)
   }
 
   /** Ends every HELLO that still waits. */

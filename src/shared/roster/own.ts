@@ -36,8 +36,7 @@ export class OwnRecords {
 
   /** The same for somebody who asks just now, when the goodbye may still be being signed. */
   async lastWord(topicId: TopicId): Promise<MemberRecord | undefined> {
-    await this.#leaving.get(topicId)
-    return this.#farewells.get(topicId)
+    return (await this.#leaving.get(topicId)) ?? this.#farewells.get(topicId)
   }
 
   async enter(topicKey: Uint8Array, name: string | undefined): Promise<void> {
@@ -51,13 +50,9 @@ export class OwnRecords {
     const own = this.get(topicId)
     if (own === undefined) return undefined
     this.#memberships.delete(topicId)
-    const signing = this.#sign(own.topicKey, undefined, true)
-    this.#leaving.set(topicId, signing)
-    const goodbye = await signing.finally(() => this.#leaving.delete(topicId))
-    this.#farewells.set(topicId, goodbye)
-    const [oldest] = this.#farewells.keys()
-    if (this.#farewells.size > MAX_FAREWELLS && oldest !== undefined) this.#farewells.delete(oldest)
-    return goodbye
+    const leaving = this.#signGoodbye(own).finally(() => this.#leaving.delete(topicId))
+    this.#leaving.set(topicId, leaving)
+    return await leaving
   }
 
   /** Whether our record is to be renewed: a third of its validity is over, or the clock went back to before it. */
@@ -82,6 +77,14 @@ export class OwnRecords {
   /** Everything said from now on is newer than `sequence`. */
   outdo(sequence: number): void {
     this.#lastSequence = Math.max(this.#lastSequence, sequence)
+  }
+
+  async #signGoodbye({ topicKey, topicId }: MemberRecord): Promise<MemberRecord> {
+    const goodbye = await this.#sign(topicKey, undefined, true)
+    this.#farewells.set(topicId, goodbye)
+    const [oldest] = this.#farewells.keys()
+    if (this.#farewells.size > MAX_FAREWELLS && oldest !== undefined) this.#farewells.delete(oldest)
+    return goodbye
   }
 
   async #sign(topicKey: Uint8Array, name: string | undefined, left: boolean): Promise<MemberRecord> {

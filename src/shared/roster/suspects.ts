@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { isMusterError } from '../core/errors.ts'
 import type { Topic, TopicId } from '../core/topic.ts'
 import type { Node } from '../node/port.ts'
+import { nextTurn } from '../node/turn.ts'
 import { GOODBYE_GRACE_MS, MAX_PARALLEL_HEARSAY_PROBES, MAX_PARALLEL_PROBES, PROBE_PAUSE_MS } from './limits.ts'
 import type { RosterTable } from './table.ts'
 import { Turns } from './turns.ts'
@@ -128,6 +129,7 @@ export class Suspects {
         // its goodbye may be on its way by way of others: a member that left is not lost
         if (entry.source.kind === 'direct') {
           await new Promise<void>(resolve => clock.after(GOODBYE_GRACE_MS, resolve))
+          await nextTurn() // time passed also while we were busy, and what came meanwhile is still to be read
           if (signal.aborted) return
           if (attempt < ATTEMPTS && node.isConnected(peerId)) continue
         }
