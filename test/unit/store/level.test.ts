@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { before, describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import { type Datastore, Key } from 'interface-datastore'
 import type { Log } from '../../../src/shared/core/log.ts'
 import { silentLog } from '../../../src/shared/core/log.ts'
@@ -154,19 +154,19 @@ describe('openStore', { timeout: 120_000 }, () => {
 })
 
 describe('a damaged database', { timeout: 120_000 }, () => {
-  const template = { closed: '', disposable: undefined as AsyncDisposable | undefined }
+  let template: Awaited<ReturnType<typeof temporaryFolder>>
+  let closed: string
 
   /** Rows in a table and, newer, rows in a log of several blocks. */
   before(async () => {
-    const folder = await temporaryFolder()
-    template.disposable = folder
-    template.closed = join(folder.path, 'data')
+    template = await temporaryFolder()
+    closed = join(template.path, 'data')
     for (const name of ['a', 'b']) {
-      await using store = await openStore(template.closed)
+      await using store = await openStore(closed)
       await fill(store.datastore, name)
     }
-    return async () => await folder[Symbol.asyncDispose]()
   })
+  after(() => template[Symbol.asyncDispose]())
 
   const TABLE = /\.ldb$/
   const LOG = /^\d+\.log$/
@@ -222,7 +222,7 @@ describe('a damaged database', { timeout: 120_000 }, () => {
     it(`${what}: refused, says what to do, changes nothing`, async () => {
       await using folder = await temporaryFolder()
       const path = join(folder.path, 'data')
-      await cp(template.closed, path, { recursive: true })
+      await cp(closed, path, { recursive: true })
       await damage(path)
       const found = await contents(path)
       await assert.rejects(openStore(path), { code: 'data-corrupt', message: /is damaged \(.+\).*move it aside/ })
@@ -236,7 +236,7 @@ describe('a damaged database', { timeout: 120_000 }, () => {
   it('finds any single flipped bit in a table, save in the padding of its footer', async () => {
     await using folder = await temporaryFolder()
     const path = join(folder.path, 'data')
-    await cp(template.closed, path, { recursive: true })
+    await cp(closed, path, { recursive: true })
     const [file] = await files(path, TABLE)
     const size = await sizeOf(file!)
     for (let at = 3; at < size - 48; at += Math.floor(size / 60)) {
@@ -266,7 +266,7 @@ describe('a damaged database', { timeout: 120_000 }, () => {
     it(`a log ${what}: a crash, no damage; the rows before it are there`, async () => {
       await using folder = await temporaryFolder()
       const path = join(folder.path, 'data')
-      await cp(template.closed, path, { recursive: true })
+      await cp(closed, path, { recursive: true })
       const file = await one(path, LOG)
       await crash(file, await sizeOf(file))
       const warnings: string[] = []
@@ -288,7 +288,7 @@ describe('a damaged database', { timeout: 120_000 }, () => {
   it('leftovers of an unfinished compaction are no damage', async () => {
     await using folder = await temporaryFolder()
     const path = join(folder.path, 'data')
-    await cp(template.closed, path, { recursive: true })
+    await cp(closed, path, { recursive: true })
     await writeFile(join(path, 'level', '000099.ldb'), 'half a table')
     await writeFile(join(path, 'level', '000098.dbtmp'), 'MANIF')
     await using store = await openStore(path)
