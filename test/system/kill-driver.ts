@@ -84,6 +84,7 @@ export class TopicStream {
         this.#waiting.get(topicIdOf(refusal.topic))?.reject(new MusterError('refused', refusal.code))
       }
     }
+    await this.#channel.close() // a bootstrap that stops waits for it
   }
 }
 
@@ -243,6 +244,7 @@ export class Driver implements AsyncDisposable {
             : { members: { topic: hello.topic, entries: [{ envelope: own.envelope, isLive: true }], total: 1 } }
         await channel.send(topicFrameCodec.encode(answer))
       }
+      await channel.close()
     })
   }
 }
