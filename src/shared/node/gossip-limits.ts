@@ -29,6 +29,10 @@ export const GOSSIP_BYTES_PER_TOKEN = 8_192
 export const IGNORED_MESSAGES_PER_SECOND = 10
 /** …and at once. Each above it costs the neighbour score. */
 export const IGNORED_MESSAGES_BURST = 100
+/** Ignored messages of one author that a neighbour may pass on, a second: what it may have accepted itself… */
+export const FORGIVEN_PER_AUTHOR_PER_SECOND = 20
+/** …and at once: twice that, because a slow hop bunches them. */
+export const FORGIVEN_PER_AUTHOR_BURST = 280
 /** Neighbours whose rates are remembered. */
 export const MAX_RATED_NEIGHBOURS = 2_048
 

@@ -15,10 +15,10 @@ import { MusterError } from '../core/errors.ts'
 import type { Undo } from '../core/lifecycle.ts'
 import type { TopicId } from '../core/topic.ts'
 import { gossipTopic, gossipTopicPrefix, MAX_PROOF_BYTES } from '../wire/broadcast.ts'
-import { TokenBuckets } from './buckets.ts'
 import { biteAtOnce, deafRegistrar, type GossipInside, keepScores, splitOutbound, stopWithin } from './gossip-inside.ts'
 import type { GossipInsight } from './gossip-insight.ts'
 import * as limits from './gossip-limits.ts'
+import { GossipRates } from './gossip-rates.ts'
 import { SCORE_THRESHOLDS, scoreParams, TOPIC_SCORE } from './gossip-score.ts'
 import type { Gossip, GossipMessage, GossipVerdict, Published } from './port.ts'
 import type { Preset } from './presets.ts'
@@ -61,16 +61,7 @@ class Gossipsub implements RunningGossip {
   readonly #subscribed = new Set<string>()
   /** Messages of our own by their data: `publish` of gossipsub does not show what it signed. */
   readonly #signed = new WeakMap<Uint8Array, Message>()
-  readonly #rate = new TokenBuckets(
-    limits.GOSSIP_MESSAGES_PER_SECOND,
-    limits.GOSSIP_MESSAGES_BURST,
-    limits.MAX_RATED_NEIGHBOURS
-  )
-  readonly #patience = new TokenBuckets(
-    limits.IGNORED_MESSAGES_PER_SECOND,
-    limits.IGNORED_MESSAGES_BURST,
-    limits.MAX_RATED_NEIGHBOURS
-  )
+  readonly #rates: GossipRates
   readonly #opening = new Set<string>()
   /** Connected peers that have gossiped with us. */
   readonly #gossiping = new Set<string>()
@@ -79,6 +70,7 @@ class Gossipsub implements RunningGossip {
   constructor(components: GossipComponents, init: GossipInit) {
     this.#components = components
     this.#init = init
+    this.#rates = new GossipRates(init.now)
     this.#registrar = deafRegistrar(components.registrar)
     this.#pubsub = gossipsub({
       globalSignaturePolicy: 'StrictSign',
@@ -212,8 +204,7 @@ class Gossipsub implements RunningGossip {
       const proof = proofOf(message)
       if (proof.length > MAX_PROOF_BYTES) return VERDICTS.reject
       const verdict = await judge({ topicId, author: message.from.toString(), from: id, data, proof })
-      // an honest neighbour has ignored the same: now and then a clock or a rate differs, not for long
-      if (verdict === 'ignore' && !this.#patience.take(id, this.#init.now()))
+      if (verdict === 'ignore' && !this.#rates.forgivesIgnored(id, message.from.toString()))
         this.#inside.score.addPenalty(id, 1, 'ignored')
       return VERDICTS[verdict]
     }
@@ -229,15 +220,14 @@ class Gossipsub implements RunningGossip {
       if (!inside.peers.has(id)) return // it has gone: what it subscribed to now would be remembered for ever
       // it gossips by now, and did not when we asked: it was still starting
       if (!inside.streamsOutbound.has(id)) this.#askAgain(id)
-      const now = this.#init.now()
       if (rpc.subscriptions !== undefined) {
         rpc.subscriptions = rpc.subscriptions.filter(
           ({ topic = '' }) => topic.startsWith(prefix) && topic.length <= 128
         )
       }
       rpc.messages = rpc.messages.filter(({ topic, data }) => {
-        if (this.#subscribed.has(topic) && this.#rate.take(id, now, limits.gossipCost(data?.length ?? 0))) return true
-        if (!this.#patience.take(id, now)) inside.score.addPenalty(id, 1, 'unwanted')
+        if (this.#subscribed.has(topic) && this.#rates.admits(id, data?.length ?? 0)) return true
+        if (!this.#rates.forgivesUnwanted(id)) inside.score.addPenalty(id, 1, 'unwanted')
         return false
       })
       await handle(from, rpc)
