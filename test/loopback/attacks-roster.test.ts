@@ -210,10 +210,7 @@ describe('a bootstrap that is closed', () => {
     const hello = topicFrameCodec.encode({ hello: { topic: LOBBY.key } })
     pour(stream, encodeFrames(Array.from({ length: 60 }, () => hello)))
     await eventually('answers wait for it', () => stream.readBufferLength > 200_000)
-    const late = Promise.withResolvers<string>()
-    const timer = setTimeout(() => late.resolve('it still waits'), 20_000)
-    assert.equal(await Promise.race([arena.hub.close().then(() => 'closed'), late.promise]), 'closed')
-    clearTimeout(timer)
+    await arena.hub.close() // within the limit of the test
   })
 })
 

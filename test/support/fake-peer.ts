@@ -285,7 +285,8 @@ export class Village implements Closable {
       isClosed = true
     })
     closing.catch(() => undefined) // it is awaited once time has passed
-    for (await this.network.settle(); !isClosed; await this.pass(20));
+    await this.network.settle()
+    while (!isClosed) await this.pass(20)
     await closing
   }
 

@@ -43,7 +43,6 @@ export interface Spammer {
 export async function spammer(scope: Scope, identity: Identity, topic: string): Promise<Spammer> {
   const libp2p = await plainCaller(scope, { privateKey: identity.privateKey })
   await libp2p.handle('/meshsub/1.2.0', stream => stream.addEventListener('message', () => undefined)) // reads, says nothing
-  let seqno = 0n
   return {
     libp2p,
     peerId: identity.peerId,
@@ -54,11 +53,17 @@ export async function spammer(scope: Scope, identity: Identity, topic: string): 
       stream.send(rpcFrame({ subscriptions: [{ subscribe: true, topic }], control: { graft: [{ topic }] } }))
       return stream
     },
-    async sign(data) {
-      const bytes = new Uint8Array(8)
-      new DataView(bytes.buffer).setBigUint64(0, ++seqno)
-      return await signPubsub(identity.privateKey, { data, seqno: bytes, topic })
-    }
+    sign: signer(identity, topic)
+  }
+}
+
+/** Signs messages of one author, each with the next number of gossipsub's. */
+export function signer(identity: Identity, topic: string): Spammer['sign'] {
+  let last = 0n
+  return async data => {
+    const seqno = new Uint8Array(8)
+    new DataView(seqno.buffer).setBigUint64(0, ++last)
+    return await signPubsub(identity.privateKey, { data, seqno, topic })
   }
 }
 

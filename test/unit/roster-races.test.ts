@@ -19,7 +19,6 @@ import { Suspects } from '../../src/shared/roster/suspects.ts'
 import { RosterTable } from '../../src/shared/roster/table.ts'
 import { memoryStore } from '../../src/shared/store/memory.ts'
 import { MAX_TOPIC_FRAME_BYTES, TOPIC_PROTOCOL, topicFrameCodec } from '../../src/shared/wire/topic.ts'
-import { EventClock } from '../support/event-clock.ts'
 import { type FakePeer, Village } from '../support/fake-peer.ts'
 import { madeUpRecord } from '../support/fake-stranger.ts'
 
@@ -67,9 +66,10 @@ describe('own records', () => {
 })
 
 it('a member that is not to be reached is lost after what came while we were busy was read', async () => {
-  const clock = new EventClock()
+  await using village = new Village()
+  const { clock } = village
   const table = new RosterTable()
-  const member = { ...peekRecord(await madeUpRecord(new Village(), 'bob')), left: false }
+  const member = peekRecord(await madeUpRecord(village, 'bob'))
   table.apply(member, { kind: 'direct' })
   const order: string[] = []
   const lost = Promise.withResolvers<void>()

@@ -33,7 +33,7 @@ export const IGNORED_MESSAGES_BURST = 100
 export const FORGIVEN_PER_AUTHOR_PER_SECOND = 20
 /** …and at once: twice that, because a slow hop bunches them. */
 export const FORGIVEN_PER_AUTHOR_BURST = 280
-/** Neighbours whose rates are remembered. */
+/** Neighbours whose rates are remembered, and as many pairs of a neighbour and an author. */
 export const MAX_RATED_NEIGHBOURS = 2_048
 
 /** Messages up to so many bytes go to every neighbour in the topic at once, not to those in the mesh alone. */
